@@ -1,0 +1,408 @@
+//! Wires the agent: binds every socket first, so that a port in use is known before anything is
+//! written, then opens engines, waist, workers and edges, from the inside out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue};
+use futures_util::future::BoxFuture;
+use shared::event::{AgentEvent, MemberEvent, Pool};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::servers::{self, View};
+use super::tags::{self, tags};
+use crate::backend::{self, Backend, Watches};
+use crate::config::Config;
+use crate::control::{Control, Order};
+use crate::events::{Bus, Sources, pump};
+use crate::gossip::seal::{Key, Seal};
+use crate::gossip::{self, Gossip};
+use crate::leader::Duties;
+use crate::local::{self, Local};
+use crate::logs::Logs;
+use crate::raft::{self, Raft};
+use crate::store::command::NodeFields;
+use crate::tasks::Tasks;
+use crate::telemetry::Telemetry;
+use crate::{api, clock, dns, rpc};
+
+/// Notices on their way to the event pump; a full queue is counted by its sender.
+const NOTICES: usize = 4_096;
+
+/// What the process decided before there was an agent.
+pub(super) struct Ground {
+    pub config: Config,
+    pub node_id: uuid::Uuid,
+    /// `raft/` under the data directory; none with `-dev`.
+    pub raft_dir: Option<std::path::PathBuf>,
+    /// `serf/` under the data directory; none with `-dev`.
+    pub serf_dir: Option<std::path::PathBuf>,
+    pub logs: Logs,
+    pub telemetry: Telemetry,
+}
+
+/// Everything that runs. Ended by `ending`, in the reverse order of its making.
+pub(super) struct Running {
+    pub edges: Tasks,
+    pub workers: Tasks,
+    pub engines: Tasks,
+    pub stream: Tasks,
+    pub lan: Gossip,
+    pub wan: Option<Gossip>,
+    pub raft: Option<Raft>,
+    pub backend: Backend,
+    /// This server's Raft ID, the node ID.
+    pub server_id: String,
+    pub orders: mpsc::Receiver<Order>,
+    pub agent_events: mpsc::Sender<AgentEvent>,
+    pub http: Vec<SocketAddr>,
+    pub dns: Vec<SocketAddr>,
+}
+
+/// Consul's text for what kept the agent from starting.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct StartError(pub String);
+
+struct Sockets {
+    rpc: Option<TcpListener>,
+    dns: Vec<dns::Sockets>,
+    http: Vec<TcpListener>,
+}
+
+/// Builds the agent and starts it; nothing is asked of Raft before all of it stands.
+pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, StartError> {
+    let config = &ground.config;
+    let sockets = bind(config).await?;
+    let boot = format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0);
+    let bus = Bus::new(&config.node_name, &boot);
+    let (member_notices, members) = mpsc::channel(NOTICES);
+    let (raft_notices, raft_events) = mpsc::channel(NOTICES);
+    let (agent_events, from_agent) = mpsc::channel(64);
+    let stream = tasks.child();
+    let sources = Sources { members, raft: raft_events, agent: from_agent, logs: ground.logs.clone() };
+    stream.spawn("events", pump::run(bus.clone(), sources, stream.token()));
+
+    let engines = tasks.child();
+    let watches = Watches::new();
+    let raft = open_raft(ground, &engines, raft_notices, &watches).await?;
+    if let Some(listener) = sockets.rpc {
+        rpc::serve(listener, &engines);
+    }
+    let wan = open_wan(ground, &engines, member_notices.clone()).await?;
+    let lan = open_pool(ground, Pool::Lan, &engines, member_notices).await?;
+    let backend = match &raft {
+        Some(raft) => Backend::server(raft.clone(), watches, backend_options(config)),
+        None => Backend::client(),
+    };
+
+    let workers = tasks.child();
+    start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
+    let (control, orders) = Control::new();
+    let edges = tasks.child();
+    let (dns, http) =
+        start_edges(ground, &edges, sockets.dns, sockets.http, &lan, wan.as_ref(), &backend, &bus, control)?;
+    Local::start(node(ground), backend.clone(), lan.members(), &workers);
+    let _ = agent_events.try_send(running_event(ground));
+    Ok(Running {
+        edges,
+        workers,
+        engines,
+        stream,
+        lan,
+        wan,
+        raft,
+        backend,
+        server_id: ground.node_id.to_string(),
+        orders,
+        agent_events,
+        http,
+        dns,
+    })
+}
+
+async fn bind(config: &Config) -> Result<Sockets, StartError> {
+    let rpc =
+        match config.server {
+            true => Some(listen(config.listen.rpc_bind).await.map_err(|text| {
+                StartError(format!("Failed to start Consul server: Failed to start RPC layer: {text}"))
+            })?),
+            false => None,
+        };
+    let mut dns = Vec::new();
+    for address in &config.listen.dns {
+        let bound = dns::Sockets::bind(*address).await;
+        dns.push(bound.map_err(|(network, problem)| StartError(listen_text(network, *address, &problem)))?);
+    }
+    let mut http = Vec::new();
+    for address in &config.listen.http {
+        http.push(listen(*address).await.map_err(StartError)?);
+    }
+    Ok(Sockets { rpc, dns, http })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|problem| listen_text("tcp", address, &problem))
+}
+
+/// `listen tcp 127.0.0.1:8500: bind: address already in use`, as Go says it.
+fn listen_text(network: &str, address: SocketAddr, problem: &std::io::Error) -> String {
+    let reason = match problem.raw_os_error() {
+        Some(code) => rustix::io::Errno::from_raw_os_error(code).to_string().to_lowercase(),
+        None => problem.to_string(),
+    };
+    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
+    format!("listen {network} {address}: bind: {reason}")
+}
+
+async fn open_raft(
+    ground: &Ground,
+    engines: &Tasks,
+    notices: mpsc::Sender<raft::Notice>,
+    watches: &Watches,
+) -> Result<Option<Raft>, StartError> {
+    let config = &ground.config;
+    if !config.server {
+        return Ok(None);
+    }
+    let options = raft::Options {
+        dir: ground.raft_dir.clone(),
+        node_id: ground.node_id,
+        node_name: config.node_name.clone(),
+        address: config.listen.rpc_advertise.to_string(),
+        multiplier: config.performance.raft_multiplier,
+        bootstrap: config.elects_itself(),
+        snapshot_threshold: config.raft.snapshot_threshold,
+        snapshot_interval: config.raft.snapshot_interval,
+        trailing_logs: config.raft.trailing_logs,
+    };
+    let raft = Raft::prepare(options, engines, notices, watches.on_applied()).await;
+    raft.map(Some).map_err(|problem| {
+        StartError(format!("Failed to start Consul server: Failed to start Raft: {}", chain(&problem)))
+    })
+}
+
+async fn open_wan(
+    ground: &Ground,
+    engines: &Tasks,
+    notices: mpsc::Sender<MemberEvent>,
+) -> Result<Option<Gossip>, StartError> {
+    if !ground.config.server || ground.config.listen.serf_wan_bind.is_none() {
+        return Ok(None);
+    }
+    open_pool(ground, Pool::Wan, engines, notices).await.map(Some)
+}
+
+async fn open_pool(
+    ground: &Ground,
+    pool: Pool,
+    engines: &Tasks,
+    notices: mpsc::Sender<MemberEvent>,
+) -> Result<Gossip, StartError> {
+    let config = &ground.config;
+    let wan = pool == Pool::Wan;
+    let listen = &config.listen;
+    let (bind, advertise, name) = match (wan, listen.serf_wan_bind, listen.serf_wan_advertise) {
+        (true, Some(bind), Some(advertise)) => (bind, advertise, format!("{}.{}", config.node_name, config.datacenter)),
+        _ => (listen.serf_lan_bind, listen.serf_lan_advertise, config.node_name.clone()),
+    };
+    let seal = open_seal(ground, wan)?;
+    let options = gossip::Options {
+        pool,
+        name,
+        bind,
+        advertise: advertise.ip(),
+        advertise_port: advertise.port(),
+        tags: tags(config, ground.node_id, wan),
+        hurried: config.dev,
+        server: config.server,
+        seal,
+    };
+    let what = if config.server { "server" } else { "client" };
+    let pool_name = if wan { "WAN" } else { "LAN" };
+    Gossip::open(options, engines, notices).await.map_err(|problem| {
+        let reason = match &problem {
+            gossip::OpenError::Bind { address, source, .. } => format!(
+                "Failed to create memberlist: Could not set up network transport: failed to obtain an address: \
+                 Failed to start TCP listener on {:?} port {}: {}",
+                address.ip().to_string(),
+                address.port(),
+                listen_text("tcp", *address, source)
+            ),
+            gossip::OpenError::Refused(text) => text.clone(),
+        };
+        StartError(format!("Failed to start Consul {what}: Failed to start {pool_name} Serf: {reason}"))
+    })
+}
+
+/// The pool's keys: of the keyring file where there is one, else the one that is configured.
+fn open_seal(ground: &Ground, wan: bool) -> Result<Arc<Seal>, StartError> {
+    let config = &ground.config;
+    let failed = |problem: &dyn std::error::Error| {
+        let source = problem.source().map(|source| format!(": {source}")).unwrap_or_default();
+        StartError(format!("{problem}{source}"))
+    };
+    let given = config.encrypt.as_ref().map(|key| Key::new(&key.0)).transpose().map_err(|problem| failed(&problem))?;
+    let file = match &ground.serf_dir {
+        Some(dir) if !config.disable_keyring_file => {
+            Some(dir.join(if wan { "remote.keyring" } else { "local.keyring" }))
+        }
+        _ => None,
+    };
+    let keys = match &file {
+        Some(path) => gossip::keyring::open(path, given).map_err(|problem| failed(&problem))?,
+        None => given.into_iter().collect(),
+    };
+    Ok(Seal::new(keys, config.encrypt_verify_incoming, config.encrypt_verify_outgoing))
+}
+
+fn start_workers(
+    ground: &Ground,
+    workers: &Tasks,
+    lan: &Gossip,
+    wan: Option<&Gossip>,
+    raft: Option<&Raft>,
+    backend: &Backend,
+) {
+    let config = &ground.config;
+    let view = if config.server { View::ServerLan } else { View::Client };
+    workers.spawn("lan servers", servers::follow(lan.members(), view, workers.token()));
+    if let Some(wan) = wan {
+        workers.spawn("wan servers", servers::follow(wan.members(), View::ServerWan, workers.token()));
+    }
+    if let Some(raft) = raft {
+        let duties = Duties {
+            node_name: config.node_name.clone(),
+            server_id: ground.node_id.to_string(),
+            datacenter: config.datacenter.clone(),
+            backend: backend.clone(),
+            raft: raft.state(),
+            members: lan.members(),
+        };
+        duties.start(workers);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the edges are where all handles meet")]
+fn start_edges(
+    ground: &Ground,
+    edges: &Tasks,
+    dns: Vec<dns::Sockets>,
+    http: Vec<TcpListener>,
+    lan: &Gossip,
+    wan: Option<&Gossip>,
+    backend: &Backend,
+    bus: &Bus,
+    control: Control,
+) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), StartError> {
+    let config = &ground.config;
+    let unnamed = |problem: std::io::Error| StartError(format!("read a bound address: {problem}"));
+    let mut dns_at = Vec::new();
+    for sockets in dns {
+        dns_at.push(sockets.local_addr().map_err(unnamed)?);
+        let context = dns::Context {
+            backend: backend.clone(),
+            settings: config.dns.clone(),
+            datacenter: config.datacenter.clone(),
+        };
+        dns::serve(sockets, context, edges);
+    }
+    let context = Arc::new(api::Context {
+        backend: backend.clone(),
+        lan: lan.clone(),
+        wan: wan.cloned(),
+        logs: ground.logs.clone(),
+        events: bus.clone(),
+        telemetry: ground.telemetry.clone(),
+        control: Box::new(control),
+        node_name: config.node_name.clone(),
+        node_id: ground.node_id.to_string(),
+        datacenter: config.datacenter.clone(),
+        server: config.server,
+        bootstrap: config.bootstrap,
+        encrypted: lan.seal().is_on(),
+        version: tags::API_VERSION,
+        revision: String::new(),
+        node_meta: config.node_meta.clone(),
+        debug_config: crate::config::debug_config(config, &ground.node_id.to_string(), tags::API_VERSION),
+        always_pretty: config.dev,
+        kv_max_value_size: config.limits.kv_max_value_size,
+        max_conns_per_client: config.limits.http_max_conns_per_client,
+        response_headers: response_headers(config)?,
+        block_endpoints: config.http.block_endpoints.clone(),
+    });
+    let mut http_at = Vec::new();
+    for listener in http {
+        let address = listener.local_addr().map_err(unnamed)?;
+        tracing::info!(target: "agent", %address, network = "tcp", "Started HTTP server");
+        http_at.push(address);
+        edges.spawn("http", api::serve(listener, Arc::clone(&context), edges.clone()));
+    }
+    Ok((dns_at, http_at))
+}
+
+fn backend_options(config: &Config) -> backend::Options {
+    backend::Options {
+        rpc_hold_timeout: config.performance.rpc_hold_timeout,
+        default_query_time: config.default_query_time,
+        max_query_time: config.max_query_time,
+    }
+}
+
+/// What this agent claims of its own node.
+fn node(ground: &Ground) -> NodeFields {
+    let config = &ground.config;
+    let (lan, wan) = (config.advertise_addr, config.advertise_addr_wan);
+    let id = ground.node_id.to_string();
+    let mut node = local::node_fields(&config.node_name, &id, &config.datacenter, lan, wan);
+    node.tagged_addresses.extend(config.tagged_addresses.clone());
+    node.meta.extend(config.node_meta.clone());
+    node
+}
+
+fn running_event(ground: &Ground) -> AgentEvent {
+    AgentEvent::Running {
+        node_id: ground.node_id.to_string(),
+        datacenter: ground.config.datacenter.clone(),
+        server: ground.config.server,
+        version: tags::VERSION.to_owned(),
+        api: tags::API_VERSION.to_owned(),
+        address: ground.config.advertise_addr.to_string(),
+        started: clock::wall(),
+    }
+}
+
+/// `http_config.response_headers`, checked: a header that HTTP cannot carry ends the start.
+fn response_headers(config: &Config) -> Result<Vec<(HeaderName, HeaderValue)>, StartError> {
+    let mut headers = Vec::new();
+    for (name, value) in &config.http.response_headers {
+        let refused = || StartError(format!("http_config.response_headers: {name:?}: {value:?} is no HTTP header"));
+        let name = HeaderName::try_from(name.as_str()).map_err(|_| refused())?;
+        let value = HeaderValue::try_from(value.as_str()).map_err(|_| refused())?;
+        headers.push((name, value));
+    }
+    Ok(headers)
+}
+
+impl api::Control for Control {
+    fn leave(&self, lose_quorum: bool) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move { Self::leave(self, lose_quorum).await.map_err(|refused| refused.0) })
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move { Self::reload(self).await.map_err(|refused| refused.0) })
+    }
+}
+
+/// An error with what caused it, on one line.
+pub(super) fn chain(problem: &dyn std::error::Error) -> String {
+    let mut text = problem.to_string();
+    let mut source = problem.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

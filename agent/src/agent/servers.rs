@@ -1,0 +1,133 @@
+//! Which servers this agent knows of, told in Consul's words as membership changes.
+//! A table of its own because requests to servers will be spread over it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shared::event::{MemberState, MemberStatus};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Members by name, as the last look saw them.
+type Known = BTreeMap<String, MemberState>;
+
+#[derive(Debug, PartialEq)]
+enum Change<'a> {
+    Added(&'a MemberState),
+    Removed(&'a MemberState),
+}
+
+/// Who is telling: a server's LAN, its WAN, or a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    ServerLan,
+    ServerWan,
+    Client,
+}
+
+/// Follows the pool until the token is cancelled or the pool is gone.
+pub(super) async fn follow(mut members: watch::Receiver<Arc<Vec<MemberState>>>, view: View, end: CancellationToken) {
+    if view == View::ServerLan {
+        tracing::info!(target: "agent.router", "Initializing LAN area manager");
+    }
+    let mut known = Known::new();
+    loop {
+        let now = servers(&members.borrow_and_update().clone());
+        for change in changes(&known, &now) {
+            tell(view, &change);
+        }
+        known = now;
+        tokio::select! {
+            changed = members.changed() => if changed.is_err() { return },
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+/// The servers that can be asked: those that are here and have not said good-bye.
+fn servers(members: &[MemberState]) -> Known {
+    let here = |m: &&MemberState| {
+        matches!(m.status, MemberStatus::Alive | MemberStatus::Suspect)
+            && m.tags.get("role").is_some_and(|role| role == "consul")
+    };
+    members.iter().filter(here).map(|m| (m.name.clone(), m.clone())).collect()
+}
+
+fn changes<'a>(before: &'a Known, after: &'a Known) -> Vec<Change<'a>> {
+    let added = after.iter().filter(|(name, _)| !before.contains_key(*name)).map(|(_, m)| Change::Added(m));
+    let removed = before.iter().filter(|(name, _)| !after.contains_key(*name)).map(|(_, m)| Change::Removed(m));
+    added.chain(removed).collect()
+}
+
+fn tell(view: View, change: &Change<'_>) {
+    let (member, event) = match change {
+        Change::Added(member) => (member, "member-join"),
+        Change::Removed(member) => (member, "member-leave"),
+    };
+    let server = described(member);
+    match (view, change) {
+        (View::ServerWan, _) => {
+            tracing::info!(target: "agent.server", event, server = %member.name, area = "wan", "Handled event for server in area");
+        }
+        (View::ServerLan, Change::Added(_)) => tracing::info!(target: "agent.server", server, "Adding LAN server"),
+        (View::ServerLan, Change::Removed(_)) => tracing::info!(target: "agent.server", server, "Removing LAN server"),
+        (View::Client, Change::Added(_)) => tracing::info!(target: "agent.client", server, "adding server"),
+        (View::Client, Change::Removed(_)) => tracing::info!(target: "agent.client", server, "removing server"),
+    }
+}
+
+/// `NAME (Addr: tcp/IP:8300) (DC: dc1)`
+fn described(member: &MemberState) -> String {
+    let tag = |name: &str| member.tags.get(name).map_or("", String::as_str);
+    let address = shared::addr::host_port(&member.address, tag("port").parse().unwrap_or(8300));
+    format!("{} (Addr: tcp/{address}) (DC: {})", member.name, tag("dc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::event::Pool;
+
+    use super::*;
+
+    fn member(name: &str, role: &str, status: MemberStatus) -> MemberState {
+        MemberState {
+            pool: Pool::Lan,
+            name: name.into(),
+            address: "172.20.20.10".into(),
+            port: 8301,
+            status,
+            incarnation: 1,
+            protocol: 2,
+            tags: BTreeMap::from([
+                ("role".into(), role.into()),
+                ("port".into(), "8300".into()),
+                ("dc".into(), "dc1".into()),
+            ]),
+        }
+    }
+
+    #[test]
+    fn only_servers_that_are_here_count() {
+        let members = [
+            member("a", "consul", MemberStatus::Alive),
+            member("b", "node", MemberStatus::Alive),
+            member("c", "consul", MemberStatus::Failed),
+            member("d", "consul", MemberStatus::Suspect),
+        ];
+        assert_eq!(servers(&members).into_keys().collect::<Vec<_>>(), ["a", "d"]);
+    }
+
+    #[test]
+    fn coming_and_going_is_told_once() {
+        let one = servers(&[member("a", "consul", MemberStatus::Alive)]);
+        let two = servers(&[member("b", "consul", MemberStatus::Alive)]);
+        assert_eq!(changes(&one, &one), []);
+        assert_eq!(changes(&one, &two), [Change::Added(&two["b"]), Change::Removed(&one["a"])]);
+    }
+
+    #[test]
+    fn a_server_is_described_as_consul_does() {
+        let server = member("agent-one", "consul", MemberStatus::Alive);
+        assert_eq!(described(&server), "agent-one (Addr: tcp/172.20.20.10:8300) (DC: dc1)");
+    }
+}

@@ -1,0 +1,132 @@
+//! The HTTP API: Consul's paths, parameters, headers, texts and bodies, plus our event stream.
+//!
+//! The root makes a [`Context`] of handles and calls [`serve`] for each listener. [`router`] finds the
+//! endpoint in [`ENDPOINTS`], every path on one screen; an endpoint turns a `Call` into a response or a
+//! `Refusal`. State is asked of the backend alone: nothing here knows Raft, SWIM or the store's tables.
+
+mod agent;
+mod catalog;
+mod convert;
+mod error;
+mod extract;
+mod health;
+mod host;
+mod json;
+mod kv;
+mod metrics;
+mod monitor;
+mod operator;
+mod reply;
+mod router;
+mod server;
+mod status;
+mod stream;
+mod target;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_tests;
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderName, HeaderValue};
+use futures_util::future::BoxFuture;
+
+use self::router::{Endpoint, Method, endpoints};
+pub use self::server::serve;
+use crate::backend::Backend;
+use crate::events::Bus;
+use crate::gossip::Gossip;
+use crate::logs::Logs;
+use crate::telemetry::Telemetry;
+
+/// What of the agent answers are made from. Made by the root, never changed.
+pub struct Context {
+    pub backend: Backend,
+    pub lan: Gossip,
+    /// Servers only.
+    pub wan: Option<Gossip>,
+    pub logs: Logs,
+    pub events: Bus,
+    pub telemetry: Telemetry,
+    pub control: Box<dyn Control>,
+    pub node_name: String,
+    /// The persisted UUID.
+    pub node_id: String,
+    pub datacenter: String,
+    pub server: bool,
+    pub bootstrap: bool,
+    /// Gossip is encrypted.
+    pub encrypted: bool,
+    /// The API level that programs see, `1.8.7`.
+    pub version: &'static str,
+    /// What we are, as in the `build` tag after the colon.
+    pub revision: String,
+    pub node_meta: BTreeMap<String, String>,
+    /// `DebugConfig` of `/v1/agent/self`.
+    pub debug_config: serde_json::Value,
+    /// `-dev`: every JSON answer is indented.
+    pub always_pretty: bool,
+    pub kv_max_value_size: usize,
+    /// Connections from one address; 0 for any number.
+    pub max_conns_per_client: usize,
+    /// `http_config.response_headers`.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// `http_config.block_endpoints`.
+    pub block_endpoints: Vec<String>,
+}
+
+/// What an agent can be told to do. The root's.
+pub trait Control: Send + Sync {
+    /// Leaves the pools and returns; the agent ends once this answer is out. An error's text is told.
+    fn leave(&self, lose_quorum: bool) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Reads the configuration again.
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// What is registered with this agent.
+    fn registered(&self) -> Registered {
+        Registered::default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    pub services: usize,
+    pub checks: usize,
+    /// Checks that run something.
+    pub monitors: usize,
+    pub ttls: usize,
+}
+
+const GET: &[Method] = &[Method::Get];
+const PUT: &[Method] = &[Method::Put];
+const ALL: &[Method] = &[Method::Get, Method::Put, Method::Delete];
+
+/// A path that ends in `/` is a prefix, and what follows is the call's tail.
+static ENDPOINTS: &[Endpoint] = endpoints![
+    "/v1/agent/events"                   GET  agent::events,
+    "/v1/agent/force-leave/"             PUT  agent::force_leave,
+    "/v1/agent/host"                     GET  host::host,
+    "/v1/agent/join/"                    PUT  agent::join,
+    "/v1/agent/leave"                    PUT  agent::leave,
+    "/v1/agent/members"                  GET  agent::members,
+    "/v1/agent/metrics"                  GET  metrics::metrics,
+    "/v1/agent/monitor"                  GET  monitor::monitor,
+    "/v1/agent/reload"                   PUT  agent::reload,
+    "/v1/agent/self"                     GET  agent::oneself,
+    "/v1/catalog/datacenters"            GET  catalog::datacenters,
+    "/v1/catalog/node-services/"         GET  catalog::node_services,
+    "/v1/catalog/node/"                  GET  catalog::node,
+    "/v1/catalog/nodes"                  GET  catalog::nodes,
+    "/v1/catalog/service/"               GET  catalog::service,
+    "/v1/catalog/services"               GET  catalog::services,
+    "/v1/health/checks/"                 GET  health::checks,
+    "/v1/health/node/"                   GET  health::node,
+    "/v1/health/service/"                GET  health::service,
+    "/v1/health/state/"                  GET  health::state,
+    "/v1/kv/"                            ALL  kv::kv,
+    "/v1/operator/raft/configuration"    GET  operator::raft_configuration,
+    "/v1/status/leader"                  GET  status::leader,
+    "/v1/status/peers"                   GET  status::peers,
+];

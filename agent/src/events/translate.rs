@@ -1,0 +1,111 @@
+//! PURE: which node an event is about, and what it does to the picture, which is the set of events a
+//! new stream opens with. Called by the bus for every event it publishes.
+
+use shared::event::{AgentEvent, Body, ElectionEvent, MemberEvent, MemberState, Pool, RaftEvent, ReplicationEvent};
+
+/// What in the picture an event replaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Agent,
+    Raft,
+    Progress(String),
+    Member(Pool, String),
+    /// An election, by the order in which they ended.
+    Election(u64),
+}
+
+/// What an event does to the picture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    None,
+    Set(Key, Body),
+    Remove(Key),
+    /// Goes to the list of past elections, which has a limit.
+    Ended(Body),
+}
+
+/// The node an event is about; none when it is about the agent that saw it.
+pub fn node(body: &Body) -> Option<String> {
+    match body {
+        Body::Member(event) => Some(event.state().name.clone()),
+        Body::Replication(ReplicationEvent::Progress(progress)) => Some(progress.server.clone()),
+        Body::Election(event) => election_node(event),
+        Body::Agent(_) | Body::Raft(_) | Body::Log(_) => None,
+    }
+}
+
+fn election_node(event: &ElectionEvent) -> Option<String> {
+    match event {
+        ElectionEvent::Past(record) | ElectionEvent::Ended(record) => Some(record.candidate.clone()),
+        ElectionEvent::Started { candidate, .. }
+        | ElectionEvent::VoteAsked { candidate, .. }
+        | ElectionEvent::VoteGranted { candidate, .. }
+        | ElectionEvent::VoteRefused { candidate, .. } => Some(candidate.clone()),
+        ElectionEvent::SteppedDown { leader, .. } => Some(leader.clone()),
+        ElectionEvent::HeartbeatLost { .. } => None,
+    }
+}
+
+/// What `body` does to the picture.
+pub fn change(body: &Body) -> Change {
+    match body {
+        Body::Agent(AgentEvent::Running { .. }) => Change::Set(Key::Agent, body.clone()),
+        Body::Member(MemberEvent::Reaped(state)) => Change::Remove(member_key(state)),
+        Body::Member(event) => {
+            let state = event.state();
+            Change::Set(member_key(state), Body::Member(MemberEvent::Present(state.clone())))
+        }
+        Body::Raft(RaftEvent::State(_)) => Change::Set(Key::Raft, body.clone()),
+        Body::Replication(ReplicationEvent::Progress(progress)) => {
+            Change::Set(Key::Progress(progress.server_id.clone()), body.clone())
+        }
+        Body::Election(ElectionEvent::Ended(record)) => {
+            Change::Ended(Body::Election(ElectionEvent::Past(record.clone())))
+        }
+        Body::Agent(_) | Body::Raft(_) | Body::Election(_) | Body::Log(_) => Change::None,
+    }
+}
+
+fn member_key(state: &MemberState) -> Key {
+    Key::Member(state.pool, state.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::event::MemberStatus;
+
+    use super::*;
+
+    fn state(status: MemberStatus) -> MemberState {
+        MemberState {
+            pool: Pool::Lan,
+            name: "one".into(),
+            address: "127.0.0.1".into(),
+            port: 8301,
+            status,
+            incarnation: 1,
+            protocol: 2,
+            tags: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn whatever_happens_to_a_member_the_picture_shows_it_as_present() {
+        let joined = Body::Member(MemberEvent::Failed(state(MemberStatus::Failed)));
+        let present = Body::Member(MemberEvent::Present(state(MemberStatus::Failed)));
+        assert_eq!(change(&joined), Change::Set(Key::Member(Pool::Lan, "one".into()), present));
+    }
+
+    #[test]
+    fn a_reaped_member_leaves_the_picture() {
+        let reaped = Body::Member(MemberEvent::Reaped(state(MemberStatus::Failed)));
+        assert_eq!(change(&reaped), Change::Remove(Key::Member(Pool::Lan, "one".into())));
+    }
+
+    #[test]
+    fn a_confirmed_leader_is_news_and_not_a_state() {
+        assert_eq!(change(&Body::Raft(RaftEvent::LeaderConfirmed { term: 3 })), Change::None);
+    }
+}

@@ -1,0 +1,152 @@
+//! What the pool tells its log, in Consul's words and under Consul's names of loggers.
+//! Called by `driver` with each notice; decides nothing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use shared::event::{MemberEvent, Pool};
+
+use crate::swim::{Notice, Remark};
+
+/// Whose log it is; a logger's name says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    ServerLan,
+    ServerWan,
+    ClientLan,
+}
+
+impl Scope {
+    pub(super) fn new(pool: Pool, server: bool) -> Self {
+        match (pool, server) {
+            (Pool::Wan, _) => Self::ServerWan,
+            (Pool::Lan, true) => Self::ServerLan,
+            (Pool::Lan, false) => Self::ClientLan,
+        }
+    }
+}
+
+/// A target must be known when compiling: one arm for each logger.
+macro_rules! line {
+    ($scope:expr, serf, $level:ident, $($rest:tt)+) => {
+        match $scope {
+            Scope::ServerLan => tracing::$level!(target: "agent.server.serf.lan", $($rest)+),
+            Scope::ServerWan => tracing::$level!(target: "agent.server.serf.wan", $($rest)+),
+            Scope::ClientLan => tracing::$level!(target: "agent.client.serf.lan", $($rest)+),
+        }
+    };
+    ($scope:expr, memberlist, $level:ident, $($rest:tt)+) => {
+        match $scope {
+            Scope::ServerLan => tracing::$level!(target: "agent.server.memberlist.lan", $($rest)+),
+            Scope::ServerWan => tracing::$level!(target: "agent.server.memberlist.wan", $($rest)+),
+            Scope::ClientLan => tracing::$level!(target: "agent.client.memberlist.lan", $($rest)+),
+        }
+    };
+}
+
+pub(super) fn notice(scope: Scope, notice: &Notice) {
+    match notice {
+        Notice::Member(event) => member(scope, event),
+        Notice::Remark(told) => remark(scope, told),
+        Notice::JoinEnded { .. } | Notice::ForceLeaveEnded { .. } | Notice::Left => {}
+    }
+}
+
+fn member(scope: Scope, event: &MemberEvent) {
+    let (name, address) = (&event.state().name, &event.state().address);
+    match event {
+        MemberEvent::Joined(_) => line!(scope, serf, info, "serf: EventMemberJoin: {name} {address}"),
+        MemberEvent::Left(_) => line!(scope, serf, info, "serf: EventMemberLeave: {name} {address}"),
+        MemberEvent::Failed(_) => line!(scope, serf, info, "serf: EventMemberFailed: {name} {address}"),
+        MemberEvent::Updated(_) => line!(scope, serf, info, "serf: EventMemberUpdate: {name}"),
+        MemberEvent::Reaped(_) => line!(scope, serf, info, "serf: EventMemberReap: {name}"),
+        _ => {}
+    }
+}
+
+fn remark(scope: Scope, told: &Remark) {
+    match told {
+        Remark::ForcedOut { .. } => {}
+        Remark::ProbeFailed { name } => {
+            line!(scope, memberlist, info, "memberlist: Suspect {name} has failed, no acks received");
+        }
+        Remark::PacketsLost { name } => line!(
+            scope,
+            memberlist,
+            warn,
+            "memberlist: Was able to connect to {name} but other probes failed, network may be misconfigured"
+        ),
+        Remark::ProcessGone { name } => {
+            line!(scope, memberlist, info, "memberlist: Marking {name} as failed, its address refuses connections");
+        }
+        Remark::DeclaredFailed { name, confirmations } => line!(
+            scope,
+            memberlist,
+            info,
+            "memberlist: Marking {name} as failed, suspect timeout reached ({confirmations} peer confirmations)"
+        ),
+        Remark::SuspectRefuted { from } => {
+            line!(scope, memberlist, warn, "memberlist: Refuting a suspect message (from: {from})");
+        }
+        Remark::DeathRefuted { from } => {
+            line!(scope, memberlist, warn, "memberlist: Refuting a dead message (from: {from})");
+        }
+        Remark::AliveRefuted { name } => {
+            line!(scope, memberlist, warn, "memberlist: Refuting an alive message for '{name}'");
+        }
+        Remark::LeaveRefuted => line!(scope, serf, debug, "serf: Refuting an older leave intent"),
+        Remark::NameConflict { name, ours, theirs } => {
+            line!(scope, memberlist, error, "memberlist: Conflicting address for {name}. Mine: {ours} Theirs: {theirs}")
+        }
+        Remark::PushPullStarted { with } => {
+            line!(scope, memberlist, debug, "memberlist: Initiating push/pull sync with:  {with}");
+        }
+        Remark::PushPullFailed { with, reason } => {
+            line!(scope, memberlist, error, "memberlist: Push/Pull with {with} failed: {reason}");
+        }
+        Remark::Reconnecting { name, address } => {
+            line!(scope, serf, info, "serf: attempting reconnect to {name} {address}");
+        }
+        Remark::WrongPing { meant_for, from } => {
+            line!(scope, memberlist, warn, "memberlist: Got ping for unexpected node '{meant_for}' from={from}");
+        }
+    }
+}
+
+pub(super) fn stream_accepted(scope: Scope, from: SocketAddr) {
+    line!(scope, memberlist, debug, "memberlist: Stream connection from={from}");
+}
+
+pub(super) fn join_failed(scope: Scope, text: &str) {
+    line!(scope, memberlist, debug, "memberlist: {text}");
+}
+
+pub(super) fn resolve_failed(scope: Scope, text: &str) {
+    line!(scope, memberlist, warn, "memberlist: {text}");
+}
+
+pub(super) fn stopped_without_leave(scope: Scope) {
+    line!(scope, serf, warn, "serf: Shutdown without a Leave");
+}
+
+pub(super) fn public_address(scope: Scope) {
+    line!(scope, memberlist, warn, "memberlist: Binding to public address without encryption!");
+}
+
+pub(super) fn notices_dropped(scope: Scope, count: u64) {
+    line!(scope, serf, warn, count, "serf: events were lost, their reader is too slow");
+}
+
+/// Whether strangers may reach it: neither private, shared, local to the link nor to the host.
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(four) => {
+            let [first, second, ..] = four.octets();
+            let shared = first == 100 && (64..128).contains(&second);
+            !(four.is_private() || four.is_loopback() || four.is_link_local() || four.is_unspecified() || shared)
+        }
+        IpAddr::V6(six) => {
+            let unique_local = six.segments()[0] & 0xfe00 == 0xfc00;
+            !(six.is_loopback() || six.is_unspecified() || six.is_unicast_link_local() || unique_local)
+        }
+    }
+}

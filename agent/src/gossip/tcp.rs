@@ -1,0 +1,70 @@
+//! Streams: one message each way, whole, within a time and a size.
+//!
+//! Called by `driver`, which decides nothing here: bytes in, bytes out.
+//! Anybody may connect: the number of streams at once, their time and their length are limited.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::seal::Seal;
+use crate::swim::stream::{Scan, plain};
+
+/// For somebody else's stream to say what it has to say, and to take our answer. As memberlist's.
+pub(super) const STREAM_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Why a stream of ours brought nothing.
+#[derive(Debug)]
+pub(super) enum DialFailure {
+    Connect(io::Error),
+    Exchange(io::Error),
+    /// The time was over.
+    Late,
+}
+
+impl DialFailure {
+    /// The host is there, and says that nobody listens.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
+/// Connects, sends, and reads the whole answer.
+pub(super) async fn ask(to: SocketAddr, bytes: &[u8], limit: Duration, seal: &Seal) -> Result<Vec<u8>, DialFailure> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(to).await.map_err(DialFailure::Connect)?;
+        // A lost answer of an old stream must not delay the new one.
+        stream.set_nodelay(true).map_err(DialFailure::Exchange)?;
+        stream.write_all(bytes).await.map_err(DialFailure::Exchange)?;
+        read_message(&mut stream, seal).await.map_err(DialFailure::Exchange)
+    };
+    timeout(limit, exchange).await.unwrap_or(Err(DialFailure::Late))
+}
+
+/// Reads until there is a whole message, opens and inflates it.
+pub(super) async fn read_message(stream: &mut TcpStream, seal: &Seal) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    let mut scan = Scan::default();
+    loop {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if scan.is_whole(&bytes).map_err(|_| invalid())? {
+            let opened = seal.open_stream(bytes).map_err(|_| invalid())?;
+            return plain(opened).map_err(|_| invalid());
+        }
+    }
+}
+
+pub(super) async fn write_answer(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.shutdown().await
+}
+
+fn invalid() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "no message of a gossip pool")
+}

@@ -1,0 +1,108 @@
+//! A leader's duties: the catalog follows membership.
+//!
+//! The root starts them on every server; they rest while another server leads. Gossip and Raft come
+//! as watches. Nothing here knows HTTP, DNS or how an election goes.
+
+pub mod plan;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::event::{MemberState, RaftState, Role};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use self::plan::Scope;
+use crate::backend::Backend;
+use crate::tasks::Tasks;
+
+/// Consul's: membership and catalog are compared this often though nothing seems to have changed.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+
+/// Before another try when Raft failed a pass.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the leader's duties need from the root.
+pub struct Duties {
+    pub node_name: String,
+    /// This server's ID, as in [`RaftState::leader_id`].
+    pub server_id: String,
+    pub datacenter: String,
+    pub backend: Backend,
+    pub raft: watch::Receiver<RaftState>,
+    /// The LAN pool.
+    pub members: watch::Receiver<Arc<Vec<MemberState>>>,
+}
+
+impl Duties {
+    /// Watches for leadership for as long as the group lives.
+    pub fn start(self, tasks: &Tasks) {
+        let token = tasks.token();
+        tasks.spawn("leader", async move {
+            token.run_until_cancelled(self.run()).await;
+        });
+    }
+
+    /// Ends when Raft does.
+    async fn run(self) {
+        let mut raft = self.raft.clone();
+        let mut announced = None;
+        loop {
+            let state = raft.borrow_and_update().clone();
+            let leads = self.leads(&state);
+            if leads {
+                info!(target: "agent.server", "cluster leadership acquired");
+            }
+            let leader = state.leader_id.as_ref().map(|id| (state.term, id.clone()));
+            if leader.is_some() && leader != announced {
+                let name = state.peers.iter().find(|peer| Some(&peer.id) == state.leader_id.as_ref());
+                let name = name.map_or("", |peer| &peer.node);
+                info!(target: "agent.server", payload = %name, "New leader elected");
+                announced = leader;
+            }
+            if leads {
+                let term = state.term;
+                let mut watched = raft.clone();
+                let lost = watched.wait_for(|state| !(self.leads(state) && state.term == term));
+                tokio::select! {
+                    lost = lost => {
+                        info!(target: "agent.server", "cluster leadership lost");
+                        if lost.is_err() {
+                            return;
+                        }
+                    }
+                    () = self.lead() => return,
+                }
+            } else if raft.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn leads(&self, state: &RaftState) -> bool {
+        state.role == Role::Leader && state.leader_id.as_ref() == Some(&self.server_id)
+    }
+
+    /// Ends only when gossip does.
+    async fn lead(&self) {
+        let scope = Scope { datacenter: self.datacenter.clone(), node_name: self.node_name.clone() };
+        let mut members = self.members.clone();
+        loop {
+            let seen = Arc::clone(&members.borrow_and_update());
+            let rest = match reconcile::reconcile(&self.backend, &scope, &seen).await {
+                Ok(()) => RECONCILE_EVERY,
+                Err(failure) => {
+                    error!(target: "agent.server", error = %failure, "failed to reconcile");
+                    RETRY_AFTER
+                }
+            };
+            if matches!(timeout(rest, members.changed()).await, Ok(Err(_))) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Agreement among the servers: openraft's traits on our log and store.
+
+mod file;
+mod log;
+mod network;
+mod node;
+pub(crate) mod owner;
+mod record;
+mod snapshot;
+mod stamp;
+mod state_machine;
+mod types;
+mod upkeep;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::event::{ElectionEvent, RaftEvent, ReplicationEvent};
+
+use crate::store::{Changes, Store};
+
+pub use self::node::Raft;
+
+/// What the root decides about Raft.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `raft/` under the data directory; none keeps the log in memory (`-dev`).
+    pub dir: Option<PathBuf>,
+    /// The persisted node ID (a UUID), which is also the server ID that users see.
+    pub node_id: uuid::Uuid,
+    pub node_name: String,
+    /// `address:port` other servers reach us at.
+    pub address: String,
+    /// 1 to 10.
+    pub multiplier: u32,
+    /// Form a cluster of one when there is no Raft state yet.
+    pub bootstrap: bool,
+    pub snapshot_threshold: u64,
+    pub snapshot_interval: Duration,
+    pub trailing_logs: u64,
+}
+
+/// What happened in Raft, for the event pump. Sent with `try_send`; a full queue is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    Raft(RaftEvent),
+    Election(ElectionEvent),
+    Replication(ReplicationEvent),
+}
+
+/// Called after a batch was applied and its view published.
+pub type OnApplied = Arc<dyn Fn(&Arc<Store>, &Changes) + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing was written.
+    #[error("{0}")]
+    Refused(String),
+    #[error("open the Raft log in {dir}")]
+    Io { dir: PathBuf, source: std::io::Error },
+    /// Nothing was written; the text says what is damaged and what to do.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Never appended: safe to try again.
+    #[error("not the leader")]
+    NotLeader,
+    /// The command may or may not take effect.
+    #[error("the outcome of the write is unknown: {0}")]
+    Unknown(String),
+}

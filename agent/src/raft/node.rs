@@ -1,0 +1,319 @@
+//! One server of Raft: opens log and state, starts openraft, stands when it is alone, writes, reads.
+//! The root opens it; `backend` writes and reads through it. What happened is told by `watch`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::{ReadPolicy, SnapshotPolicy};
+use shared::event::RaftState;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::file::{Disk, MemoryDisk, RealDisk};
+use super::log::{self, LogStore, RecoverError};
+use super::network::Network;
+use super::owner;
+use super::snapshot::{self, Snapshots};
+use super::stamp::Stamps;
+use super::state_machine::{StateMachine, View};
+use super::types::{Config, LogId, Membership, Peer, Proposal, ServerId, StoredMembership, shown};
+use super::upkeep::Upkeep;
+use super::watch::{self as watching, Me, Stood};
+use super::{Notice, OnApplied, OpenError, Options, WriteError};
+use crate::clock;
+use crate::store::Store;
+use crate::store::command::{Command, KvCommand, Outcome};
+use crate::tasks::Tasks;
+
+/// Milliseconds at multiplier 1; openraft's lease is the upper one.
+const HEARTBEAT_MS: u64 = 100;
+const ELECTION_MS_MIN: u64 = 300;
+const ELECTION_MS_MAX: u64 = 600;
+/// Bytes of commands on their way at once; further writers wait their turn.
+const IN_FLIGHT_BYTES_MAX: u32 = 64 << 20;
+/// What a command without a large value counts for.
+const COMMAND_BYTES: u32 = 512;
+
+type Core = openraft::Raft<Config, StateMachine>;
+
+/// A server's Raft; clones speak of the same one.
+#[derive(Clone)]
+pub struct Raft {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Core,
+    log: LogStore,
+    view: Arc<View>,
+    state: watch::Receiver<RaftState>,
+    stamps: Mutex<Stamps>,
+    in_flight: Semaphore,
+    applies: metrics::Counter,
+    commit_time: metrics::Histogram,
+    stood: mpsc::Sender<Stood>,
+    start: Start,
+    /// Cancelled when Raft is ended on purpose.
+    ending: CancellationToken,
+}
+
+/// What this server does first.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    /// Form a cluster of this server alone.
+    Form(BTreeMap<ServerId, Peer>),
+    /// Stand at once: it is the only voter.
+    Stand,
+    /// Wait to hear from others.
+    Follow,
+}
+
+impl Raft {
+    /// Opens the log, restores the state and starts taking part. A lone voter stands at once.
+    pub async fn open(
+        options: Options,
+        tasks: &Tasks,
+        notices: mpsc::Sender<Notice>,
+        on_applied: OnApplied,
+    ) -> Result<Self, OpenError> {
+        let raft = Self::prepare(options, tasks, notices, on_applied).await?;
+        raft.stand().await?;
+        Ok(raft)
+    }
+
+    /// Everything of [`Raft::open`] but standing, for a caller who has to be ready to lead first.
+    pub async fn prepare(
+        options: Options,
+        tasks: &Tasks,
+        notices: mpsc::Sender<Notice>,
+        on_applied: OnApplied,
+    ) -> Result<Self, OpenError> {
+        let id = ServerId::from(options.node_id);
+        let view = Arc::new(View::default());
+        let (log, snapshots) = open_files(&options, tasks).await?;
+        let snapshots = Arc::new(snapshots);
+        let kept = Arc::clone(&snapshots);
+        let machine = StateMachine::new(Arc::clone(&view), on_applied, kept, options.snapshot_interval);
+        let core = Core::new(id, Arc::new(settings(&options)?), Network::default(), log.clone(), machine)
+            .await
+            .map_err(|e| OpenError::Damaged(format!("start Raft: {e}")))?;
+        let me = Peer { name: options.node_name.clone(), address: options.address.clone() };
+        let (mut membership, term) = core
+            .with_raft_state(|s| ((**s.membership_state.effective()).clone(), s.vote_ref().leader_id.term))
+            .await
+            .map_err(|e| OpenError::Refused(format!("read the Raft configuration: {e}")))?;
+        let fresh = !core.is_initialized().await.map_err(|e| OpenError::Refused(e.to_string()))?;
+        let start = if fresh && options.bootstrap {
+            let first = BTreeMap::from([(id, me.clone())]);
+            let entry = LogId::new_term_index(0, 0);
+            membership = StoredMembership::new(Some(entry), Membership::from(first.clone()));
+            Start::Form(first)
+        } else if membership.voter_ids().eq([id]) {
+            Start::Stand
+        } else {
+            Start::Follow
+        };
+        let (stood, stands) = mpsc::channel(4);
+        let ending = CancellationToken::new();
+        let upkeep = Upkeep {
+            core: core.clone(),
+            id,
+            peer: me.clone(),
+            snapshots,
+            snapshot_interval: options.snapshot_interval,
+            trailing_logs: options.trailing_logs,
+            place: options.dir.as_ref().map_or_else(|| "memory".to_owned(), |dir| dir.display().to_string()),
+            ending: ending.clone(),
+            tasks: tasks.clone(),
+            again_at: None,
+            correcting: Arc::default(),
+        };
+        let me = Me { id, name: me.name, address: me.address, lease_ms: ELECTION_MS_MAX * multiplier(&options) };
+        let state = watching::start(me, upkeep, &membership, term, stands, tasks, notices);
+        let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
+        let (applies, commit_time) =
+            (metrics::counter!("consul.raft.apply"), metrics::histogram!("consul.raft.commitTime"));
+        let stamps = Mutex::default();
+        let inner = Inner { core, log, view, state, stamps, in_flight, applies, commit_time, stood, start, ending };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A lone voter stands for election now: nobody else can lead, and nobody can object.
+    pub async fn stand(&self) -> Result<(), OpenError> {
+        let inner = &self.inner;
+        if inner.start == Start::Follow {
+            return Ok(());
+        }
+        // The watch may have ended with the agent; then nobody is left to be told.
+        let _ = inner.stood.send(Stood { cause: "the only voter".to_owned() }).await;
+        match &inner.start {
+            // openraft elects by itself what it has just formed.
+            Start::Form(first) => inner.core.initialize(first.clone()).await.map_err(|e| e.to_string()),
+            Start::Stand | Start::Follow => inner.core.trigger().elect(false).await.map_err(|e| e.to_string()),
+        }
+        .map_err(|e| OpenError::Refused(format!("stand for election: {e}")))
+    }
+
+    /// Appends, replicates, applies. Returns the index (Consul's count) and what the store said.
+    pub async fn write(&self, command: Command) -> Result<(u64, Outcome), WriteError> {
+        let inner = &self.inner;
+        let permit = inner.in_flight.acquire_many(weight(&command)).await;
+        let _permit = permit.map_err(|_| WriteError::NotLeader)?;
+        let proposal = Proposal { at: self.stamp(), command };
+        let start = clock::now();
+        match inner.core.client_write(proposal).await {
+            Ok(written) => {
+                inner.applies.increment(1);
+                inner.commit_time.record(clock::now().since(start).as_secs_f64() * 1_000.0);
+                Ok((shown(written.log_id.index), written.data))
+            }
+            // openraft answers so before it appends, never after.
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NotLeader),
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
+                Err(WriteError::Unknown("another server became the leader".to_owned()))
+            }
+            Err(error) => Err(WriteError::Unknown(error.to_string())),
+        }
+    }
+
+    /// Returns once everything acknowledged before the call is in [`Raft::store`] and this server
+    /// was the leader after the call began.
+    pub async fn barrier(&self) -> Result<(), WriteError> {
+        match self.inner.core.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(
+                LinearizableReadError::ForwardToLeader(_) | LinearizableReadError::QuorumNotEnough(_),
+            )) => Err(WriteError::NotLeader),
+            Err(error) => Err(WriteError::Unknown(error.to_string())),
+        }
+    }
+
+    /// The state after the last applied batch.
+    pub fn store(&self) -> Arc<Store> {
+        self.inner.view.store()
+    }
+
+    /// Role, term, leader, indexes; never hold the borrow.
+    pub fn state(&self) -> watch::Receiver<RaftState> {
+        self.inner.state.clone()
+    }
+
+    /// The leader leaves the configuration's voters when others remain; a lone voter keeps its seat.
+    pub async fn shutdown(&self) {
+        self.inner.ending.cancel();
+        if let Err(error) = self.inner.core.shutdown().await {
+            tracing::error!(target: "agent.server.raft", %error, "raft did not end in order");
+        }
+        self.inner.log.close().await;
+    }
+
+    /// openraft's own handle, to break it.
+    #[cfg(test)]
+    pub(super) fn core(&self) -> &Core {
+        &self.inner.core
+    }
+
+    fn stamp(&self) -> crate::moment::WallTime {
+        let term = self.inner.state.borrow().term;
+        let mut stamps = self.inner.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        stamps.next(term, clock::now(), clock::wall(), self.inner.view.at())
+    }
+}
+
+/// Opens log and snapshots below `dir`, or in memory.
+async fn open_files(options: &Options, tasks: &Tasks) -> Result<(LogStore, Snapshots), OpenError> {
+    let stop = tasks.clone();
+    let on_failure = Box::new(move |text: &str| stop.fail(text));
+    let (dir, node_id) = (options.dir.clone(), options.node_id);
+    let opened = tokio::task::spawn_blocking(move || open_files_now(dir, node_id, on_failure)).await;
+    let (log, snapshots, cut_bytes) = opened.map_err(|e| OpenError::Refused(format!("open the Raft log: {e}")))??;
+    if cut_bytes > 0 {
+        tracing::warn!(target: "agent.server.raft", bytes = cut_bytes, "log ended in a write that was never synced, cut");
+    }
+    Ok((log, snapshots))
+}
+
+fn open_files_now(
+    dir: Option<PathBuf>,
+    node_id: uuid::Uuid,
+    on_failure: log::OnFailure,
+) -> Result<(LogStore, Snapshots, u64), OpenError> {
+    // Beside `raft/`, so that it is known what was there when all of that is gone.
+    let data = dir.as_deref().and_then(std::path::Path::parent).filter(|data| !data.as_os_str().is_empty());
+    let io = |source| OpenError::Io { dir: dir.clone().unwrap_or_default(), source };
+    let noted = data.map(owner::read).transpose().map_err(io)?.flatten();
+    // Looked at before a directory is made.
+    if let (Some(_), Some(missing)) = (noted, dir.as_ref().map(|dir| dir.join("log")).filter(|log| !log.exists())) {
+        return Err(OpenError::Damaged(log::gone(&missing.display().to_string())));
+    }
+    let (log_disk, snapshot_disk, segment_bytes): (Arc<dyn Disk>, Arc<dyn Disk>, u64) = match &dir {
+        Some(dir) => {
+            let open = |name| {
+                let source = |source| OpenError::Io { dir: dir.clone(), source };
+                RealDisk::open(dir.join(name)).map(Arc::new).map_err(source)
+            };
+            (open("log")?, open("snapshots")?, log::SEGMENT_BYTES)
+        }
+        None => (Arc::new(MemoryDisk::default()), Arc::new(MemoryDisk::default()), log::SEGMENT_BYTES_IN_MEMORY),
+    };
+    if noted.is_none() && log::is_missing(&*log_disk).map_err(io)? && !snapshot_disk.list().map_err(io)?.is_empty() {
+        return Err(OpenError::Damaged(format!(
+            "the Raft log in {} is gone, but there are snapshots in {}; nothing was changed. Restore the data \
+             directory from a backup, or, where other servers have the data, remove this server from the \
+             configuration, empty its data directory and let it join again",
+            log_disk.place(),
+            snapshot_disk.place()
+        )));
+    }
+    let (log, cut_bytes) =
+        LogStore::open(log_disk, segment_bytes, noted.is_some(), on_failure).map_err(|error| match error {
+            RecoverError::Io(source) => io(source),
+            RecoverError::Damaged(text) => OpenError::Damaged(text),
+        })?;
+    let damaged = |text: &str| {
+        tracing::error!(target: "agent.server.raft", "passed over a snapshot: {text}");
+    };
+    let snapshots = Snapshots::open(snapshot_disk, log.purged(), damaged).map_err(|error| match error {
+        snapshot::OpenError::Io(source) => io(source),
+        snapshot::OpenError::Refused(text) => OpenError::Damaged(text),
+    })?;
+    if let Some(data) = data {
+        owner::keep(data, node_id).map_err(io)?;
+    }
+    Ok((log, snapshots, cut_bytes))
+}
+
+fn weight(command: &Command) -> u32 {
+    let value = match command {
+        Command::Kv(KvCommand::Set { value, .. } | KvCommand::Cas { value, .. }) => value.len(),
+        _ => 0,
+    };
+    u32::try_from(value).unwrap_or(u32::MAX).saturating_add(COMMAND_BYTES).min(IN_FLIGHT_BYTES_MAX)
+}
+
+fn multiplier(options: &Options) -> u64 {
+    u64::from(options.multiplier.clamp(1, 10))
+}
+
+fn settings(options: &Options) -> Result<openraft::Config, OpenError> {
+    let times = multiplier(options);
+    openraft::Config {
+        cluster_name: "agent".to_owned(),
+        heartbeat_interval: HEARTBEAT_MS * times,
+        election_timeout_min: ELECTION_MS_MIN * times,
+        election_timeout_max: ELECTION_MS_MAX * times,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_threshold.max(1)),
+        // Nothing by itself: `upkeep` purges, and keeps what the older snapshot needs.
+        max_in_snapshot_log_to_keep: u64::MAX,
+        enable_pre_vote: Some(true),
+        // A restart is a new term: no server leads without having been elected since it started.
+        enable_leader_restore: Some(false),
+        // A server that is alone needs no timer; `watch` starts it when there are others.
+        enable_tick: false,
+        ..openraft::Config::default()
+    }
+    .validate()
+    .map_err(|e| OpenError::Refused(format!("Raft settings: {e}")))
+}

@@ -1,0 +1,139 @@
+//! Every write there is. Commands travel in the Raft log: enums only grow at the end, a changed
+//! struct is a new variant (golden bytes in the tests hold the old ones).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Boxed: it is several times the others' size, and the log keeps commands by the thousand.
+    Register(Box<Registration>),
+    Deregister(Deregistration),
+    Kv(KvCommand),
+}
+
+impl From<Registration> for Command {
+    fn from(registration: Registration) -> Self {
+        Self::Register(Box::new(registration))
+    }
+}
+
+/// A node with, optionally, one service and any number of checks, all or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    pub node: NodeFields,
+    /// Keep the node as it is when it exists.
+    pub skip_node_update: bool,
+    pub service: Option<ServiceFields>,
+    pub checks: Vec<CheckFields>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFields {
+    pub name: String,
+    /// The node's UUID; empty when unknown.
+    pub id: String,
+    pub address: String,
+    pub datacenter: String,
+    pub tagged_addresses: BTreeMap<String, String>,
+    pub meta: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceFields {
+    pub id: String,
+    pub name: String,
+    pub tags: Vec<String>,
+    /// Empty: the node's address.
+    pub address: String,
+    pub tagged_addresses: BTreeMap<String, (String, u16)>,
+    pub meta: BTreeMap<String, String>,
+    pub port: u16,
+    /// Weights while passing and while warning.
+    pub weights: (u32, u32),
+    pub enable_tag_override: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CheckStatus {
+    Passing,
+    Warning,
+    #[default]
+    Critical,
+}
+
+impl CheckStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFields {
+    pub id: String,
+    pub name: String,
+    pub status: CheckStatus,
+    pub notes: String,
+    pub output: String,
+    /// Empty for a check of the node.
+    pub service_id: String,
+    pub kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deregistration {
+    /// With all its services and checks.
+    Node {
+        node: String,
+    },
+    Service {
+        node: String,
+        service_id: String,
+    },
+    Check {
+        node: String,
+        check_id: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvCommand {
+    Set {
+        key: String,
+        value: Vec<u8>,
+        flags: u64,
+    },
+    /// Set when the key's modify index is `index`; 0 when it must not exist.
+    Cas {
+        key: String,
+        value: Vec<u8>,
+        flags: u64,
+        index: u64,
+    },
+    Delete {
+        key: String,
+    },
+    /// Delete when the key's modify index is `index`.
+    DeleteCas {
+        key: String,
+        index: u64,
+    },
+    DeleteTree {
+        prefix: String,
+    },
+}
+
+/// What a command did, the same on every server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Done,
+    /// Whether the condition of a check-and-set held.
+    Held(bool),
+    /// Refused by the state, nothing changed: Consul's text.
+    Refused(String),
+}

@@ -1,0 +1,150 @@
+//! Reading the catalog: nodes, instances, checks, and what the checks imply.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::catalog::{Catalog, NodeRow, ServiceRow};
+use super::changes::{Topic, fold};
+use super::command::CheckStatus;
+use super::query::{Answer, Check, InstanceHealth, Node, NodeHealth, NodeServices, Query, Service};
+
+impl Catalog {
+    /// The answer to a query of the catalog; keys are not its business and answer nothing.
+    pub(super) fn query(&self, query: &Query) -> Answer {
+        match query {
+            Query::Nodes => Answer::Nodes(self.nodes.values().map(|row| Arc::clone(&row.node)).collect()),
+            Query::Node { node } => Answer::Node(self.node(node).map(|row| NodeServices {
+                node: Arc::clone(&row.node),
+                services: row.services.values().cloned().collect(),
+            })),
+            Query::Services => Answer::Services(self.names()),
+            Query::ServiceNodes { service, tag } => Answer::ServiceNodes(
+                self.instances(service, tag.as_deref())
+                    .map(|(row, s)| (Arc::clone(&row.node), Arc::clone(s)))
+                    .collect(),
+            ),
+            Query::NodeChecks { node } => {
+                Answer::Checks(self.node(node).map(|row| row.checks.values().cloned().collect()).unwrap_or_default())
+            }
+            Query::ServiceChecks { service } => Answer::Checks(self.service_checks(service)),
+            Query::StateChecks { state } => Answer::Checks(self.state_checks(*state)),
+            Query::ServiceHealth { service, tag, passing_only } => Answer::Health(
+                self.instances(service, tag.as_deref())
+                    .map(|(row, service)| instance_health(row, service))
+                    .filter(|health| !passing_only || health.is_passing())
+                    .collect(),
+            ),
+            Query::NodeHealth { node: Some(node) } => {
+                Answer::NodeHealth(self.node(node).map(|row| row.health()).into_iter().collect())
+            }
+            Query::NodeHealth { node: None } => {
+                Answer::NodeHealth(self.nodes.values().map(|row| row.health()).collect())
+            }
+            Query::KvGet { .. } => Answer::KvPair(None),
+            Query::KvList { .. } => Answer::KvPairs(Vec::new()),
+            Query::KvKeys { .. } => Answer::KvKeys(Vec::new()),
+        }
+    }
+
+    /// The index of a topic of the catalog; 0 when nothing was ever written to it.
+    pub(super) fn index_of(&self, topic: &Topic) -> u64 {
+        let node =
+            |name: &str, of: fn(&NodeRow) -> u64| self.nodes.get(name).map_or(self.indexes.node_gone, |row| of(row));
+        let service = |name: &str, of: fn(&ServiceRow) -> u64| {
+            self.services.get(name).map_or(self.indexes.service_gone, |row| of(row))
+        };
+        match topic {
+            Topic::Nodes => self.indexes.nodes,
+            Topic::Services => self.indexes.services,
+            Topic::Catalog => self.indexes.catalog,
+            Topic::Checks(state) => self.indexes.of_state(*state),
+            Topic::Node(name) => node(name, |row| row.indexes.node),
+            Topic::NodeChecks(name) => node(name, |row| row.indexes.checks),
+            Topic::NodeHealth(name) => node(name, |row| row.indexes.health),
+            Topic::ServiceNodes(name) => service(name, |row| row.indexes.nodes),
+            Topic::ServiceChecks(name) => service(name, |row| row.indexes.checks),
+            Topic::ServiceHealth(name) => service(name, |row| row.indexes.health),
+            Topic::KvKey(_) | Topic::KvPrefix(_) => 0,
+        }
+    }
+
+    fn node(&self, name: &str) -> Option<&Arc<NodeRow>> {
+        self.nodes.get(&*fold(name))
+    }
+
+    /// The union of the instances' tags, in the order they are met.
+    fn names(&self) -> BTreeMap<String, Vec<String>> {
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for service in self.services.values().flat_map(|row| row.instances.values()) {
+            let tags = names.entry(service.fields.name.clone()).or_default();
+            for tag in &service.fields.tags {
+                if !tags.contains(tag) {
+                    tags.push(tag.clone());
+                }
+            }
+        }
+        names
+    }
+
+    fn instances<'a>(
+        &'a self,
+        service: &str,
+        tag: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a Arc<NodeRow>, &'a Arc<Service>)> {
+        self.services
+            .get(&*fold(service))
+            .into_iter()
+            .flat_map(|row| row.instances.iter())
+            .filter(move |(_, service)| tag.is_none_or(|tag| service.has_tag(tag)))
+            .filter_map(|((node, _), service)| Some((self.nodes.get(&**node)?, service)))
+    }
+
+    fn service_checks(&self, service: &str) -> Vec<Arc<Check>> {
+        self.instances(service, None)
+            .flat_map(|(row, service)| row.checks.values().filter(|check| check.is_of(&service.fields.id)))
+            .cloned()
+            .collect()
+    }
+
+    fn state_checks(&self, state: Option<CheckStatus>) -> Vec<Arc<Check>> {
+        self.nodes
+            .values()
+            .flat_map(|row| row.checks.values())
+            .filter(|check| state.is_none_or(|state| check.fields.status == state))
+            .cloned()
+            .collect()
+    }
+}
+
+fn instance_health(row: &NodeRow, service: &Arc<Service>) -> InstanceHealth {
+    let of_node = row.checks.values().filter(|check| check.fields.service_id.is_empty());
+    let of_service = row.checks.values().filter(|check| check.is_of(&service.fields.id));
+    InstanceHealth {
+        node: Arc::clone(&row.node),
+        service: Arc::clone(service),
+        checks: of_node.chain(of_service).cloned().collect(),
+    }
+}
+
+impl InstanceHealth {
+    fn is_passing(&self) -> bool {
+        self.checks.iter().all(|check| check.fields.status == CheckStatus::Passing)
+    }
+}
+
+impl NodeRow {
+    fn health(&self) -> NodeHealth {
+        NodeHealth {
+            node: Arc::<Node>::clone(&self.node),
+            services: self.services.values().cloned().collect(),
+            checks: self.checks.values().cloned().collect(),
+        }
+    }
+}
+
+impl Service {
+    /// Consul: tags are compared in lower case.
+    fn has_tag(&self, tag: &str) -> bool {
+        self.fields.tags.iter().any(|own| own == tag || fold(own) == fold(tag))
+    }
+}

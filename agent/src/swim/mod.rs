@@ -1,0 +1,393 @@
+//! PURE membership: SWIM with Lifeguard as memberlist speaks it, and serf's layer on it.
+//!
+//! `gossip` drives it: every packet, stream, order and passing deadline becomes one
+//! [`Swim::handle`], after which all of [`Output`] is carried out, in order.
+//! It never reads a clock, opens a socket or logs; its dice are seeded by the caller.
+//! With no other member it has no deadline at all.
+
+mod awareness;
+mod broadcast;
+pub mod codec;
+#[cfg(test)]
+mod codec_tests;
+mod deadlines;
+mod intent;
+mod lamport;
+mod leave;
+pub mod member;
+mod msgpack;
+pub mod packet;
+mod probe;
+mod reap;
+mod relay;
+mod rules;
+pub mod stream;
+mod suspicion;
+mod sync;
+mod talk;
+#[cfg(test)]
+mod tests;
+pub mod timing;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use shared::event::{MemberEvent, MemberState, Pool};
+
+use crate::moment::Moment;
+use codec::Alive;
+use deadlines::{Deadlines, Timer};
+use member::{Member, Name};
+use timing::Timing;
+
+/// Protocol lowest, highest, spoken; serf's protocol lowest, highest, spoken.
+/// Consul: 1.8.7 reports 1 5 2 and 2 5 4.
+pub const VERSIONS: [u8; 6] = [1, 5, 2, 2, 5, 4];
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub pool: Pool,
+    pub name: String,
+    /// Where others reach us.
+    pub address: SocketAddr,
+    pub tags: BTreeMap<String, String>,
+    pub timing: Timing,
+    /// What encryption adds to a packet.
+    pub seal_bytes: usize,
+}
+
+/// Joins one order to its outcome; chosen by who gives the order.
+pub type Ticket = u64;
+/// One stream that we open. Never used twice.
+pub type DialId = u64;
+/// One stream that somebody opened to us; chosen by the driver.
+pub type StreamId = u64;
+
+/// Whatever can happen. Bytes are plain: the driver has opened seals and inflated streams.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Nothing but time passing.
+    Wake,
+    Packet {
+        from: SocketAddr,
+        bytes: &'a [u8],
+    },
+    /// A whole message on a stream that somebody opened to us.
+    Accepted {
+        stream: StreamId,
+        from: SocketAddr,
+        bytes: &'a [u8],
+    },
+    /// The whole answer on a stream we opened.
+    Answered {
+        dial: DialId,
+        bytes: &'a [u8],
+    },
+    /// The stream could not be opened, or gave no answer; in words for whoever asked.
+    Unanswered {
+        dial: DialId,
+        reason: String,
+        /// The host is there and nobody listens.
+        refused: bool,
+    },
+    Order(Order),
+}
+
+/// What our own agent wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Exchange states with whoever is there. Ends in [`Notice::JoinEnded`].
+    Join { ticket: Ticket, to: SocketAddr },
+    /// Ends in [`Notice::Left`], soon when alone, else when it was told and has spread.
+    Leave,
+    /// Ends in [`Notice::ForceLeaveEnded`].
+    ForceLeave { ticket: Ticket, name: String, prune: bool },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub to: SocketAddr,
+    pub bytes: Vec<u8>,
+}
+
+/// A stream to open, a message to send, an answer to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    pub id: DialId,
+    pub to: SocketAddr,
+    pub bytes: Vec<u8>,
+    /// For connecting and answering together.
+    pub limit: Duration,
+}
+
+/// What a stream that somebody opened gets back before it is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub stream: StreamId,
+    /// Nothing: close it.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForceLeaveRefusal {
+    /// Nothing changed.
+    #[error("no member of that name")]
+    Unknown,
+    /// It is there; nothing changed. Consul takes the order and can leave the member stuck in leaving.
+    #[error("the member is alive")]
+    Alive,
+}
+
+/// What others may want to know, in the order it came to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A member changed; never `Present`.
+    Member(MemberEvent),
+    JoinEnded {
+        ticket: Ticket,
+        outcome: Result<(), String>,
+    },
+    ForceLeaveEnded {
+        ticket: Ticket,
+        outcome: Result<(), ForceLeaveRefusal>,
+    },
+    /// We have left: the driver may stop.
+    Left,
+    Remark(Remark),
+}
+
+/// For the log; nothing is decided by these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// A leave intent turned a failed member into one that left.
+    ForcedOut {
+        name: Name,
+        address: SocketAddr,
+    },
+    ProbeFailed {
+        name: Name,
+    },
+    /// Its host refuses streams and nobody reaches it: the process is gone.
+    ProcessGone {
+        name: Name,
+    },
+    /// Only the stream got through: packets are lost on the way.
+    PacketsLost {
+        name: Name,
+    },
+    DeclaredFailed {
+        name: Name,
+        confirmations: u32,
+    },
+    SuspectRefuted {
+        from: String,
+    },
+    DeathRefuted {
+        from: String,
+    },
+    AliveRefuted {
+        name: Name,
+    },
+    LeaveRefuted,
+    NameConflict {
+        name: Name,
+        ours: SocketAddr,
+        theirs: SocketAddr,
+    },
+    PushPullStarted {
+        with: SocketAddr,
+    },
+    PushPullFailed {
+        with: SocketAddr,
+        reason: String,
+    },
+    Reconnecting {
+        name: Name,
+        address: SocketAddr,
+    },
+    WrongPing {
+        meant_for: String,
+        from: SocketAddr,
+    },
+}
+
+/// What is to be done; the driver empties it after every call.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub packets: Vec<Packet>,
+    pub dials: Vec<Dial>,
+    pub replies: Vec<Reply>,
+    pub notices: Vec<Notice>,
+    /// What [`Swim::members`] tells is no longer what it was.
+    pub members_changed: bool,
+}
+
+/// What was thrown away, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets or streams that no member of a pool would send.
+    pub malformed: u64,
+    /// Rumours given up for want of room.
+    pub rumours_dropped: u64,
+    /// Members, relays or intents not taken for want of room.
+    pub refused: u64,
+}
+
+/// Figures about the pool and our part in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Our own health: 0 is well, 7 the worst.
+    pub health_score: u8,
+    /// Lamport times of members, user events and queries.
+    pub member_time: u64,
+    pub event_time: u64,
+    pub query_time: u64,
+    /// Rumours waiting to be told.
+    pub intent_queue: usize,
+    pub event_queue: usize,
+    pub query_queue: usize,
+    pub counters: Counters,
+}
+
+/// One pool as one member sees it.
+#[derive(Debug)]
+pub struct Swim {
+    config: Config,
+    me: Name,
+    /// Everybody serf lists, ourselves included.
+    members: BTreeMap<Name, Member>,
+    /// Everybody SWIM knows, ourselves included, in the order of probing.
+    order: Vec<Name>,
+    /// How many in `order` are dead or left, and how many in `members` failed.
+    gone: usize,
+    failed: usize,
+    last_gone: Option<Moment>,
+    incarnation: u32,
+    last_seq: u32,
+    dice: SmallRng,
+    deadlines: Deadlines,
+    broadcasts: broadcast::Broadcasts,
+    awareness: awareness::Awareness,
+    probe: probe::Probe,
+    relays: relay::Relays,
+    clock: lamport::Lamport,
+    event_clock: lamport::Lamport,
+    query_clock: lamport::Lamport,
+    intents: intent::Recent,
+    leave: leave::Phase,
+    dials: BTreeMap<DialId, sync::Purpose>,
+    last_dial: DialId,
+    last_gossip: Option<Moment>,
+    /// Place in `order` of who was told last.
+    next_listener: usize,
+    counters: Counters,
+}
+
+impl Swim {
+    /// The pool's first member: tells in `out` that we joined.
+    pub fn new(config: Config, now: Moment, seed: u64, out: &mut Output) -> Self {
+        let me = Name::from(config.name.as_str());
+        let mut swim = Self {
+            me: Name::clone(&me),
+            members: BTreeMap::new(),
+            order: Vec::new(),
+            gone: 0,
+            failed: 0,
+            last_gone: None,
+            incarnation: 1,
+            last_seq: 0,
+            dice: SmallRng::seed_from_u64(seed),
+            deadlines: Deadlines::default(),
+            broadcasts: broadcast::Broadcasts::default(),
+            awareness: awareness::Awareness::default(),
+            probe: probe::Probe::default(),
+            relays: relay::Relays::default(),
+            clock: lamport::Lamport::new(),
+            event_clock: lamport::Lamport::new(),
+            query_clock: lamport::Lamport::new(),
+            intents: intent::Recent::default(),
+            leave: leave::Phase::Staying,
+            dials: BTreeMap::new(),
+            last_dial: 0,
+            last_gossip: None,
+            next_listener: 0,
+            counters: Counters::default(),
+            config,
+        };
+        let meta = member::to_meta(&swim.config.tags);
+        let ourselves =
+            Alive { incarnation: 1, node: &me, address: swim.config.address, meta: &meta, versions: VERSIONS };
+        swim.admit(now, &ourselves, out);
+        swim
+    }
+
+    /// Takes one thing that happened and adds to `out` what follows from it.
+    /// Deadlines that are due are met first.
+    pub fn handle(&mut self, now: Moment, input: Input<'_>, out: &mut Output) {
+        self.meet_deadlines(now, out);
+        match input {
+            Input::Wake => {}
+            Input::Packet { from, bytes } => self.hear(now, from, bytes, out),
+            Input::Accepted { stream, from, bytes } => self.accept(now, stream, from, bytes, out),
+            Input::Answered { dial, bytes } => self.answered(now, dial, bytes, out),
+            Input::Unanswered { dial, reason, refused } => self.unanswered(now, dial, reason, refused, out),
+            Input::Order(Order::Join { ticket, to }) => self.start_join(ticket, to, out),
+            Input::Order(Order::Leave) => self.start_leave(now, out),
+            Input::Order(Order::ForceLeave { ticket, name, prune }) => {
+                let outcome = self.force_leave(now, &name, prune, out);
+                out.notices.push(Notice::ForceLeaveEnded { ticket, outcome });
+            }
+        }
+        self.schedule(now, out);
+    }
+
+    /// When [`Input::Wake`] is wanted next; none while nothing is awaited.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.deadlines.next()
+    }
+
+    /// Every member listed, by name.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    pub fn member_states(&self) -> Vec<MemberState> {
+        self.members.values().map(|member| member.to_state(self.config.pool)).collect()
+    }
+
+    pub fn facts(&self) -> Facts {
+        let waiting = |class| self.broadcasts.waiting(class);
+        Facts {
+            health_score: self.awareness.score(),
+            member_time: self.clock.now(),
+            event_time: self.event_clock.now(),
+            query_time: self.query_clock.now(),
+            intent_queue: waiting(broadcast::Class::Intent),
+            event_queue: waiting(broadcast::Class::Event),
+            query_queue: waiting(broadcast::Class::Query),
+            counters: Counters { rumours_dropped: self.broadcasts.dropped, ..self.counters },
+        }
+    }
+
+    fn meet_deadlines(&mut self, now: Moment, out: &mut Output) {
+        while let Some(timer) = self.deadlines.pop(now) {
+            match timer {
+                Timer::Probe => self.step_probe(now, out),
+                Timer::Redial => self.redial(now, out),
+                Timer::Gossip => self.gossip(now, out),
+                Timer::PushPull => self.start_compare(out),
+                Timer::Suspicion(name) => self.confirm_failed(now, &name, out),
+                Timer::Leaving(name) => self.leaving_expired(&name, out),
+                Timer::Relay(seq) => self.relay_expired(seq, out),
+                Timer::Reap => self.reap(now, out),
+                Timer::Reconnect => self.reconnect(out),
+                Timer::Leave => self.step_leave(now, out),
+            }
+            self.schedule(now, out);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Push/pull: two members exchange all they know over a stream and both merge it.
+//!
+//! A join is one towards an address, a comparison one towards a random member now and then.
+//! What we hear of a third party's death is taken as a suspicion: it may refute.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use shared::event::MemberStatus;
+
+use super::codec::{Doubt, Message, State};
+use super::member::Name;
+use super::stream::{self, PushPull, StreamMessage};
+use super::wire::{Intent, SerfState};
+use super::{Dial, DialId, Notice, Output, Remark, Reply, StreamId, Swim, Ticket};
+use crate::moment::Moment;
+
+/// Streams of ours that may be open at once.
+const DIALS_MAX: usize = 256;
+
+/// Why we opened a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Join {
+        ticket: Ticket,
+    },
+    Compare {
+        with: SocketAddr,
+    },
+    Reconnect,
+    /// The probe's last try.
+    Ping {
+        seq: u32,
+    },
+}
+
+impl Swim {
+    pub(super) fn start_join(&mut self, ticket: Ticket, to: SocketAddr, out: &mut Output) {
+        if !self.dial_push_pull(to, true, Purpose::Join { ticket }, out) {
+            let outcome = Err("too many streams are open".to_owned());
+            out.notices.push(Notice::JoinEnded { ticket, outcome });
+        }
+    }
+
+    pub(super) fn start_compare(&mut self, out: &mut Output) {
+        let Some(name) = self.some_peers(1, |member| member.state == State::Alive).pop() else { return };
+        let Some(member) = self.members.get(&name) else { return };
+        let with = member.address;
+        out.notices.push(Notice::Remark(Remark::PushPullStarted { with }));
+        self.dial_push_pull(with, false, Purpose::Compare { with }, out);
+    }
+
+    /// False when there is no room for another stream.
+    pub(super) fn dial_push_pull(&mut self, to: SocketAddr, join: bool, purpose: Purpose, out: &mut Output) -> bool {
+        let bytes = self.whole_state(join);
+        self.dial(to, bytes, self.config.timing.stream_timeout, purpose, out)
+    }
+
+    pub(super) fn dial(
+        &mut self,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+        limit: Duration,
+        purpose: Purpose,
+        out: &mut Output,
+    ) -> bool {
+        if self.dials.len() >= DIALS_MAX {
+            self.counters.refused += 1;
+            return false;
+        }
+        self.last_dial += 1;
+        self.dials.insert(self.last_dial, purpose);
+        out.dials.push(Dial { id: self.last_dial, to, bytes, limit });
+        true
+    }
+
+    fn whole_state(&self, join: bool) -> Vec<u8> {
+        let known: Vec<_> = self
+            .members
+            .values()
+            .filter(|member| !member.forgotten)
+            .map(|member| (member.to_alive(), member.state))
+            .collect();
+        stream::push_pull(join, known.into_iter(), &self.serf_state().to_bytes())
+    }
+
+    fn serf_state(&self) -> SerfState {
+        SerfState {
+            ltime: self.clock.now(),
+            status_ltimes: self.members.values().map(|m| (Name::clone(&m.name), m.status_ltime)).collect(),
+            left: self
+                .members
+                .values()
+                .filter(|m| m.status == MemberStatus::Left)
+                .map(|m| Name::clone(&m.name))
+                .collect(),
+            event_ltime: self.event_clock.now(),
+            query_ltime: self.query_clock.now(),
+        }
+    }
+
+    /// Somebody opened a stream to us and said something.
+    pub(super) fn accept(&mut self, now: Moment, stream: StreamId, from: SocketAddr, bytes: &[u8], out: &mut Output) {
+        let reply = match StreamMessage::read(bytes) {
+            Ok(StreamMessage::PushPull(theirs)) => {
+                let ours = self.whole_state(false);
+                self.merge(now, &theirs, out);
+                ours
+            }
+            Ok(StreamMessage::Bare(Message::Ping(ping))) => {
+                if ping.node.is_empty() || ping.node == &*self.me {
+                    Message::Ack { seq: ping.seq, payload: &[] }.to_bytes()
+                } else {
+                    Vec::new()
+                }
+            }
+            Ok(StreamMessage::User(body)) => {
+                self.hear_user(now, from, body, out);
+                Vec::new()
+            }
+            Ok(_) | Err(_) => {
+                self.counters.malformed += 1;
+                Vec::new()
+            }
+        };
+        out.replies.push(Reply { stream, bytes: reply });
+    }
+
+    /// The answer on a stream of ours.
+    pub(super) fn answered(&mut self, now: Moment, dial: DialId, bytes: &[u8], out: &mut Output) {
+        let Some(purpose) = self.dials.remove(&dial) else { return };
+        if let Purpose::Ping { seq } = purpose {
+            if let Ok(StreamMessage::Bare(Message::Ack { seq: acked, .. })) = StreamMessage::read(bytes)
+                && acked == seq
+            {
+                self.stream_acked(seq);
+            }
+            return;
+        }
+        let outcome = match StreamMessage::read(bytes) {
+            Ok(StreamMessage::PushPull(theirs)) => {
+                self.merge(now, &theirs, out);
+                Ok(())
+            }
+            Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}")),
+            Ok(_) | Err(_) => {
+                self.counters.malformed += 1;
+                Err("the answer is no state of a pool".to_owned())
+            }
+        };
+        self.end_dial(purpose, outcome, out);
+    }
+
+    pub(super) fn unanswered(&mut self, now: Moment, dial: DialId, reason: String, refused: bool, out: &mut Output) {
+        match self.dials.remove(&dial) {
+            Some(Purpose::Ping { seq }) if refused => self.stream_refused(now, seq),
+            Some(purpose) => self.end_dial(purpose, Err(reason), out),
+            None => {}
+        }
+    }
+
+    fn end_dial(&mut self, purpose: Purpose, outcome: Result<(), String>, out: &mut Output) {
+        match (purpose, outcome) {
+            (Purpose::Join { ticket }, outcome) => {
+                if outcome.is_ok() {
+                    self.announce_join();
+                }
+                out.notices.push(Notice::JoinEnded { ticket, outcome });
+            }
+            (Purpose::Compare { with }, Err(reason)) => {
+                out.notices.push(Notice::Remark(Remark::PushPullFailed { with, reason }));
+            }
+            (Purpose::Compare { .. } | Purpose::Reconnect | Purpose::Ping { .. }, _) => {}
+        }
+    }
+
+    /// Takes what another knows.
+    fn merge(&mut self, now: Moment, theirs: &PushPull<'_>, out: &mut Output) {
+        let me = Name::clone(&self.me);
+        for (member, state) in &theirs.members {
+            let (incarnation, node) = (member.incarnation, member.node);
+            match state {
+                State::Alive => self.on_alive(now, member, out),
+                State::Left => self.on_dead(now, &Doubt { incarnation, node, from: node }, out),
+                // One that only they call dead may refute: it is suspected by us, not buried.
+                State::Dead | State::Suspect => self.on_suspect(now, &Doubt { incarnation, node, from: &me }, out),
+            }
+        }
+        match SerfState::read(theirs.user) {
+            Ok(state) => self.merge_serf(now, &state, out),
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    fn merge_serf(&mut self, now: Moment, state: &SerfState, out: &mut Output) {
+        // The sender's own time is the next it will use: what it has seen is one less.
+        self.clock.witness(state.ltime.saturating_sub(1));
+        self.event_clock.witness(state.event_ltime.saturating_sub(1));
+        self.query_clock.witness(state.query_ltime.saturating_sub(1));
+        let left: BTreeSet<&Name> = state.left.iter().collect();
+        for &name in &left {
+            let ltime = state.status_ltimes.get(name).copied().unwrap_or(0);
+            self.on_leave(now, &Intent { leaves: true, ltime, node: name, prune: false }, out);
+        }
+        for (name, ltime) in &state.status_ltimes {
+            if !left.contains(name) {
+                self.on_join(now, &Intent { leaves: false, ltime: *ltime, node: name, prune: false }, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The agent's one integration binary: real processes on loopback addresses of their own, DNS over
+//! real sockets, and simulated pools.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where and ends")]
+
+mod bad_input;
+mod commands;
+mod dns;
+mod events;
+mod kill;
+mod server;
+mod sim;
+mod support;

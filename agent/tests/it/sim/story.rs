@@ -1,0 +1,244 @@
+//! Runs told: each from many seeds. `SIM_SEED` replays one, `SIM_RUNS` sets how many.
+
+use std::time::Duration;
+
+use agent::swim::timing::Timing;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use shared::event::MemberStatus;
+
+use super::network::{Knobs, Place};
+use super::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_millis(100);
+
+/// Runs `story` from several seeds; a failing one is named so that it can be run again.
+#[track_caller]
+fn told(name: &str, runs: u64, story: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = SmallRng::from_os_rng().random_range(0..u64::MAX / 2);
+            first..first + number("SIM_RUNS").unwrap_or(runs)
+        }
+    };
+    for seed in seeds {
+        // What failed was printed by the panic itself.
+        let outcome = std::panic::catch_unwind(|| story(seed));
+        assert!(outcome.is_ok(), "story '{name}' failed: run it again with SIM_SEED={seed}");
+    }
+}
+
+/// All members in one pool, each having joined by a random one before it.
+fn pool(members: usize, seed: u64) -> World {
+    let mut world = World::new(members, Timing::lan(), seed);
+    for place in 1..members {
+        let to = world.dice().random_range(0..place);
+        world.join(place, to);
+        world.run(Duration::from_millis(50));
+    }
+    ensure_agreement(&mut world, 40 * SECOND);
+    world
+}
+
+/// Liveness: once faults have stopped, all who run come to agree.
+#[track_caller]
+fn ensure_agreement(world: &mut World, limit: Duration) {
+    let agreed = world.run_while_not(limit, BEAT, World::agrees);
+    assert!(agreed, "no agreement within {limit:?}: {}", views(world));
+}
+
+fn views(world: &World) -> String {
+    let mut text = String::new();
+    for place in world.running() {
+        let seen: Vec<_> = (0..world.size()).map(|other| world.status(place, other)).collect();
+        text += &format!("\n{place}: {seen:?}");
+    }
+    text
+}
+
+fn everyone_sees(world: &World, of: Place, status: MemberStatus) -> bool {
+    world.running().into_iter().filter(|place| *place != of).all(|place| world.status(place, of) == Some(status))
+}
+
+#[test]
+fn a_pool_of_one_has_no_deadline() {
+    let world = World::new(1, Timing::lan(), 1);
+    assert_eq!(world.swim(0).expect("it runs").next_deadline(), None);
+}
+
+#[test]
+fn a_join_by_one_address_is_known_to_all() {
+    told("join", 20, |seed| {
+        let mut world = pool(24, seed);
+        world.start(0);
+        world.join(0, 1);
+        ensure_agreement(&mut world, 40 * SECOND);
+    });
+}
+
+#[test]
+fn without_faults_nobody_is_suspected_to_death() {
+    told("quiet", 10, |seed| {
+        let mut world = pool(16, seed);
+        world.run(120 * SECOND);
+        assert_eq!(world.judge.failures, []);
+    });
+}
+
+#[test]
+fn a_kill_is_seen_by_all_as_failed() {
+    told("kill", 20, |seed| {
+        let mut world = pool(16, seed);
+        world.kill(5);
+        let seen = world.run_while_not(5 * SECOND, BEAT, |world| everyone_sees(world, 5, MemberStatus::Failed));
+        assert!(seen, "{}", views(&world));
+        world.start(5);
+        world.join(5, 0);
+        ensure_agreement(&mut world, 40 * SECOND);
+    });
+}
+
+#[test]
+fn a_host_that_vanishes_is_seen_by_all_as_failed() {
+    told("vanish", 10, |seed| {
+        let mut world = pool(16, seed);
+        let others: Vec<Place> = (0..16).filter(|place| *place != 5).collect();
+        world.network.cut(&[5], &others, true);
+        world.kill(5);
+        let seen = world.run_while_not(40 * SECOND, BEAT, |world| everyone_sees(world, 5, MemberStatus::Failed));
+        assert!(seen, "{}", views(&world));
+    });
+}
+
+#[test]
+fn a_leave_is_seen_by_all_as_left_and_never_as_failed() {
+    told("leave", 20, |seed| {
+        let mut world = pool(16, seed);
+        world.leave(5);
+        let seen = world.run_while_not(5 * SECOND, BEAT, |world| everyone_sees(world, 5, MemberStatus::Left));
+        assert!(seen, "{}", views(&world));
+        world.run(30 * SECOND);
+        assert_eq!(world.judge.failures, []);
+        assert!(everyone_sees(&world, 5, MemberStatus::Left));
+    });
+}
+
+#[test]
+fn a_partition_ends_with_one_pool() {
+    told("partition", 10, |seed| {
+        let mut world = pool(12, seed);
+        let mut places: Vec<Place> = (0..12).collect();
+        places.shuffle(world.dice());
+        let side = world.dice().random_range(1..=6);
+        let both = world.dice().random_bool(0.7);
+        let (some, others) = places.split_at(side);
+        world.network.cut(some, others, both);
+        let span = world.dice().random_range(5..90);
+        world.run(span * SECOND);
+        world.network.heal();
+        ensure_agreement(&mut world, 300 * SECOND);
+    });
+}
+
+#[test]
+fn lost_and_late_packets_kill_nobody() {
+    told("loss", 5, |seed| {
+        let mut world = pool(16, seed);
+        world.network.knobs = Knobs {
+            loss: 0.05,
+            repeated: 0.02,
+            delay_min: Duration::from_millis(40),
+            delay_max: Duration::from_millis(60),
+        };
+        world.run(300 * SECOND);
+        assert_eq!(world.judge.failures, []);
+        ensure_agreement(&mut world, 60 * SECOND);
+    });
+}
+
+#[test]
+fn a_pause_and_a_resume_end_in_agreement() {
+    told("pause", 10, |seed| {
+        let mut world = pool(12, seed);
+        world.pause(3);
+        let span = world.dice().random_range(1..60);
+        world.run(span * SECOND);
+        world.resume(3);
+        ensure_agreement(&mut world, 120 * SECOND);
+    });
+}
+
+#[test]
+fn a_failed_member_is_forced_out_for_all() {
+    told("force-leave", 10, |seed| {
+        let mut world = pool(8, seed);
+        world.kill(3);
+        world.run_while_not(30 * SECOND, BEAT, |world| everyone_sees(world, 3, MemberStatus::Failed));
+        world.force_leave(0, "node-3", false);
+        let seen = world.run_while_not(40 * SECOND, BEAT, |world| everyone_sees(world, 3, MemberStatus::Left));
+        assert!(seen, "{}", views(&world));
+        world.force_leave(1, "node-3", true);
+        let gone = |world: &World| world.running().into_iter().all(|place| world.status(place, 3).is_none());
+        assert!(world.run_while_not(40 * SECOND, BEAT, gone), "{}", views(&world));
+    });
+}
+
+/// Anything may happen; then faults stop, and all who run agree within a bound.
+#[test]
+fn whatever_happens_the_living_agree_in_the_end() {
+    told("chaos", 25, |seed| {
+        let members = 10;
+        let mut world = pool(members, seed);
+        for _ in 0..30 {
+            stir(&mut world, members);
+            let span = world.dice().random_range(100..8_000);
+            world.run(Duration::from_millis(span));
+        }
+        world.network.heal();
+        world.network.knobs = Knobs::default();
+        for place in 0..members {
+            world.resume(place);
+            if world.swim(place).is_none() {
+                world.start(place);
+                let to = (place + 1) % members;
+                world.join(place, to);
+            }
+        }
+        // Whoever started alone while all others were down needs somebody to join.
+        for place in 1..members {
+            world.join(place, 0);
+        }
+        ensure_agreement(&mut world, 300 * SECOND);
+    });
+}
+
+fn stir(world: &mut World, members: usize) {
+    let place = world.dice().random_range(0..members);
+    let other = world.dice().random_range(0..members);
+    match world.dice().random_range(0..9) {
+        0 => world.kill(place),
+        1 => world.leave(place),
+        2 | 3 => {
+            if world.swim(place).is_none() {
+                world.start(place);
+                world.join(place, other);
+            }
+        }
+        4 => world.pause(place),
+        5 => world.resume(place),
+        6 => {
+            let both = world.dice().random_bool(0.5);
+            world.network.cut(&[place], &[other], both);
+        }
+        7 => world.network.heal(),
+        _ => {
+            let loss = world.dice().random_range(0.0..0.3);
+            let delay_max = Duration::from_millis(world.dice().random_range(1..300));
+            world.network.knobs = Knobs { loss, repeated: 0.05, delay_min: Duration::from_micros(100), delay_max };
+        }
+    }
+}

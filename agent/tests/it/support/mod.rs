@@ -1,0 +1,10 @@
+//! What every test here needs: an agent as a process, questions over HTTP, waits that tell what they saw.
+
+mod agent;
+mod eventually;
+mod http;
+pub(crate) mod real_consul;
+
+pub(crate) use agent::{Agent, Ended, scratch};
+pub(crate) use eventually::eventually;
+pub(crate) use http::Stream;

@@ -1,0 +1,286 @@
+//! `console demo`: a cluster of the bundled agent on loopback addresses, and the screen on it. `console
+//! agent`: that agent by itself. The one file that names the agent.
+//!
+//! Every node is this program run again, a real process to kill and pause. They end with the demo in
+//! every case: it stops those it started; if it is killed itself, the system tells them.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use color_eyre::eyre::{Result, WrapErr, bail, eyre};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use shared::http::Settings;
+
+use crate::cli::{Options, say};
+use crate::{clock, runtime};
+
+/// Tells a node of the demo which process started it, and so with whom it ends.
+const PARENT: &str = "QUORATE_DEMO_PARENT";
+/// Tells it what to remove when that process is gone.
+const DIRECTORY: &str = "QUORATE_DEMO_DIRECTORY";
+/// A node that does not listen by then is taken for stuck.
+const START: Duration = Duration::from_secs(15);
+/// A node may take so long to stop in order.
+const STOP: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
+/// Servers of a demo.
+const SERVERS: u8 = 1;
+/// Lines of a node's log that are shown when it does not start.
+const LINES: usize = 12;
+
+/// Runs the bundled agent: `console agent …`.
+pub fn agent(arguments: Vec<OsString>) -> ExitCode {
+    let parent = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+    if parent.is_some() && !follow(parent) {
+        return ExitCode::FAILURE;
+    }
+    let code = agent::cli::main("console agent", arguments.into_iter().skip(1).collect());
+    if parent.is_some() && parent != getppid() {
+        // Nobody is left to do it.
+        if let Some(directory) = std::env::var_os(DIRECTORY) {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+    code
+}
+
+/// Makes this process end with its parent; false when that is gone already.
+fn follow(parent: Option<Pid>) -> bool {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    // It may have ended before it could be followed.
+    parent == getppid()
+}
+
+/// Starts the demo, shows it, and ends it. Call it on the main thread: nodes end with the thread that starts them.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let refused = [("addr", !options.addresses.is_empty()), ("token", options.token.is_some())];
+    if let Some((flag, _)) = refused.into_iter().find(|(_, is_given)| *is_given) {
+        bail!("--{flag} is of no use with demo, which shows a cluster of its own; leave out one of the two");
+    }
+    crate::terminal::check()?;
+    let mut demo = Demo::start(SERVERS)?;
+    let settings = Settings { address: String::new(), ..Settings::default() };
+    let addresses = demo.nodes.iter().map(|node| node.place.http().to_string()).collect();
+    let options = Options { addresses, token: None, ..options.clone() };
+    let shown = runtime::run(options.launch(settings));
+    demo.end();
+    shown?;
+    say("console closed; the demo has ended, nothing of it is left\n");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The nodes and their directory; dropping it ends all of it.
+#[derive(Debug)]
+struct Demo {
+    directory: PathBuf,
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    place: Place,
+    log: PathBuf,
+    process: Child,
+}
+
+impl Demo {
+    fn start(count: u8) -> Result<Self> {
+        let directory = std::env::temp_dir().join(format!("quorate-demo-{}", getpid()));
+        DirBuilder::new().mode(0o700).create(&directory).wrap_err_with(|| format!("create {}", directory.display()))?;
+        let mut demo = Self { directory, nodes: Vec::new() };
+        let places = Place::find(count)?;
+        for (number, place) in (1..=count).zip(&places) {
+            demo.add(number, *place, &places)?;
+        }
+        let until = clock::after(START);
+        for node in &mut demo.nodes {
+            while TcpStream::connect(node.place.http()).is_err() {
+                if let Some(status) = node.process.try_wait().wrap_err("ask after a node")? {
+                    bail!("{}: {}\n{}", node.name, told(status), last_lines(&node.log));
+                }
+                if clock::now() > until {
+                    let (name, log) = (&node.name, last_lines(&node.log));
+                    bail!("{name} does not listen on {} after {START:?}\n{log}", node.place.http());
+                }
+                std::thread::sleep(LOOK);
+            }
+        }
+        Ok(demo)
+    }
+
+    fn add(&mut self, number: u8, place: Place, all: &[Place]) -> Result<()> {
+        let name = format!("demo-{number}");
+        let log = self.directory.join(format!("{name}.log"));
+        let file = File::create(&log).wrap_err_with(|| format!("create {}", log.display()))?;
+        let also = file.try_clone().wrap_err("open a log twice")?;
+        let mut command = Command::new(std::env::current_exe().wrap_err("find this program")?);
+        command.args(["agent", "-server"]).arg(format!("-node={name}"));
+        command.arg(format!("-data-dir={}", self.directory.join(&name).display()));
+        command.args(place.flags());
+        match all {
+            [_] => command.arg("-bootstrap"),
+            _ => command.arg(format!("-bootstrap-expect={}", all.len())),
+        };
+        for other in all.iter().filter(|other| **other != place) {
+            command.arg(format!("-retry-join={}:{}", other.address, other.serf_lan));
+        }
+        let process = command
+            .env(PARENT, getpid().to_string())
+            .env(DIRECTORY, &self.directory)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(also)
+            // Signals of the terminal are for the console.
+            .process_group(0)
+            .spawn()
+            .wrap_err_with(|| format!("start {name}"))?;
+        self.nodes.push(Node { name, place, log, process });
+        Ok(())
+    }
+
+    /// Stops the nodes it started, by force when they do not stop by themselves, and forgets what they wrote.
+    fn end(&mut self) {
+        for node in &self.nodes {
+            node.signal(Signal::TERM);
+        }
+        let until = clock::after(STOP);
+        for node in &mut self.nodes {
+            while matches!(node.process.try_wait(), Ok(None)) && clock::now() < until {
+                std::thread::sleep(LOOK);
+            }
+            // Of one that has ended this does nothing.
+            let _ = node.process.kill();
+            let _ = node.process.wait();
+        }
+        self.nodes.clear();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Node {
+    fn signal(&self, signal: Signal) {
+        // It was not waited for yet, so this number is still its own.
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// Where one node listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    address: Ipv4Addr,
+    server: u16,
+    serf_lan: u16,
+    http: u16,
+    dns: u16,
+}
+
+impl Place {
+    /// Addresses of the loopback net on which Consul's own ports are free; where there is only 127.0.0.1
+    /// (not on Linux), other ports on that.
+    fn find(count: u8) -> Result<Vec<Self>> {
+        let mut dice = SmallRng::from_os_rng();
+        for _ in 0..16 {
+            let (second, third) = (dice.random_range(64..=254), dice.random_range(1..=254));
+            let places: Vec<Self> =
+                (1..=count).map(|last| Self::usual(Ipv4Addr::new(127, second, third, last))).collect();
+            if places.iter().all(Self::is_free) {
+                return Ok(places);
+            }
+        }
+        (0..count).map(|_| Self::anywhere().ok_or_else(|| eyre!("no free ports on 127.0.0.1"))).collect()
+    }
+
+    fn usual(address: Ipv4Addr) -> Self {
+        Self { address, server: 8300, serf_lan: 8301, http: 8500, dns: 8600 }
+    }
+
+    fn anywhere() -> Option<Self> {
+        let address = Ipv4Addr::LOCALHOST;
+        // All are held until all are known, so that none is given twice.
+        let held: Vec<TcpListener> = (0..4).filter_map(|_| TcpListener::bind((address, 0)).ok()).collect();
+        let ports: Vec<u16> = held.iter().filter_map(|one| Some(one.local_addr().ok()?.port())).collect();
+        let [server, serf_lan, http, dns] = ports.try_into().ok()?;
+        Some(Self { address, server, serf_lan, http, dns })
+    }
+
+    fn is_free(&self) -> bool {
+        let tcp = |port: u16| TcpListener::bind((self.address, port)).is_ok();
+        let udp = |port: u16| UdpSocket::bind((self.address, port)).is_ok();
+        [self.server, self.serf_lan, self.http, self.dns].into_iter().all(tcp) && udp(self.serf_lan) && udp(self.dns)
+    }
+
+    fn http(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, self.http)
+    }
+
+    fn flags(&self) -> Vec<String> {
+        let Self { address, server, serf_lan, http, dns } = self;
+        vec![
+            format!("-bind={address}"),
+            format!("-client={address}"),
+            format!("-server-port={server}"),
+            format!("-serf-lan-port={serf_lan}"),
+            "-serf-wan-port=-1".to_owned(),
+            format!("-http-port={http}"),
+            format!("-dns-port={dns}"),
+        ]
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it ended with {code}"),
+        (None, Some(signal)) => format!("it was ended by signal {signal}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+/// The end of a node's log, which tells why it did not start.
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let first = lines.len().saturating_sub(LINES);
+    lines[first..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_until_somebody_listens_there() {
+        let place = Place::anywhere().expect("free ports");
+        assert!(place.is_free());
+        let taken = TcpListener::bind(place.http()).expect("its port");
+        assert!(!place.is_free());
+        drop(taken);
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_its_last_lines() {
+        let path = std::env::temp_dir().join(format!("demo-log-{}", getpid()));
+        let text: String = (1..=20).map(|n| format!("line {n}\n\n")).collect();
+        fs::write(&path, text).expect("a file");
+        let seen = last_lines(&path);
+        fs::remove_file(&path).expect("the file");
+        assert!(seen.starts_with("line 9\n") && seen.ends_with("line 20"), "{seen}");
+    }
+}

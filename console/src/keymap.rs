@@ -1,0 +1,341 @@
+//! One table of keys: key, action, help text, where it is valid.
+//!
+//! `runtime` asks it what a key means now; footer and help print what it holds, so that no key is
+//! offered that does nothing, and none works that is not told.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use crate::model::{Model, Overlay};
+use crate::msg::{Action, Motion, Screen};
+
+/// Which heading of the help a key stands under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Move,
+    Look,
+    Anywhere,
+}
+
+/// Where a key means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Valid {
+    Always,
+    On(&'static [Screen]),
+    /// More than one agent was given.
+    SeveralAgents,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// As printed.
+    pub keys: &'static str,
+    /// As pressed, each with its action.
+    pub presses: &'static [(KeyCode, KeyModifiers, Action)],
+    pub help: &'static str,
+    /// A word for the footer; none keeps it out.
+    pub footer: Option<&'static str>,
+    pub group: Group,
+    pub valid: Valid,
+}
+
+const NONE: KeyModifiers = KeyModifiers::NONE;
+const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
+const LISTS: &[Screen] = &[Screen::Members, Screen::Events];
+const PANES: &[Screen] = &[Screen::Overview, Screen::Raft];
+
+const fn c(c: char, action: Action) -> (KeyCode, KeyModifiers, Action) {
+    (KeyCode::Char(c), NONE, action)
+}
+
+const fn k(code: KeyCode, action: Action) -> (KeyCode, KeyModifiers, Action) {
+    (code, NONE, action)
+}
+
+const fn ctrl(c: char, action: Action) -> (KeyCode, KeyModifiers, Action) {
+    (KeyCode::Char(c), CONTROL, action)
+}
+
+/// Every key, in the order of the help.
+pub const TABLE: &[Binding] = &[
+    Binding {
+        keys: "j k ↑ ↓",
+        presses: &[
+            c('j', Action::Move(Motion::Down)),
+            c('k', Action::Move(Motion::Up)),
+            k(KeyCode::Down, Action::Move(Motion::Down)),
+            k(KeyCode::Up, Action::Move(Motion::Up)),
+        ],
+        help: "row",
+        footer: None,
+        group: Group::Move,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "g G",
+        presses: &[
+            c('g', Action::Move(Motion::Top)),
+            c('G', Action::Move(Motion::End)),
+            k(KeyCode::Home, Action::Move(Motion::Top)),
+            k(KeyCode::End, Action::Move(Motion::End)),
+        ],
+        help: "top, end",
+        footer: None,
+        group: Group::Move,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "C-d C-u",
+        presses: &[ctrl('d', Action::Move(Motion::HalfDown)), ctrl('u', Action::Move(Motion::HalfUp))],
+        help: "half page",
+        footer: None,
+        group: Group::Move,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "PgDn PgUp",
+        presses: &[
+            k(KeyCode::PageDown, Action::Move(Motion::PageDown)),
+            k(KeyCode::PageUp, Action::Move(Motion::PageUp)),
+        ],
+        help: "page",
+        footer: None,
+        group: Group::Move,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "enter esc",
+        presses: &[k(KeyCode::Enter, Action::Open), k(KeyCode::Esc, Action::Back)],
+        help: "open, back",
+        footer: Some("detail"),
+        group: Group::Move,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "tab",
+        presses: &[
+            k(KeyCode::Tab, Action::NextPane),
+            (KeyCode::BackTab, KeyModifiers::SHIFT, Action::PreviousPane),
+            k(KeyCode::BackTab, Action::PreviousPane),
+        ],
+        help: "next pane",
+        footer: Some("pane"),
+        group: Group::Move,
+        valid: Valid::On(PANES),
+    },
+    Binding {
+        keys: "/",
+        presses: &[c('/', Action::FilterOpen)],
+        help: "filter: text, !text, field=value, field!=value, or",
+        footer: Some("filter"),
+        group: Group::Look,
+        valid: Valid::On(LISTS),
+    },
+    Binding {
+        keys: "s S",
+        presses: &[c('s', Action::SortNext), c('S', Action::SortReverse)],
+        help: "sort, reverse",
+        footer: Some("sort"),
+        group: Group::Look,
+        valid: Valid::On(&[Screen::Members]),
+    },
+    Binding {
+        keys: "space f",
+        presses: &[c(' ', Action::Freeze), c('f', Action::Follow)],
+        help: "freeze, follow the newest",
+        footer: Some("freeze"),
+        group: Group::Look,
+        valid: Valid::On(&[Screen::Events]),
+    },
+    Binding {
+        keys: "l",
+        presses: &[c('l', Action::LevelNext)],
+        help: "least level shown",
+        footer: Some("level"),
+        group: Group::Look,
+        valid: Valid::On(&[Screen::Events]),
+    },
+    Binding {
+        keys: "t",
+        presses: &[c('t', Action::KindsNext)],
+        help: "kinds shown",
+        footer: Some("kinds"),
+        group: Group::Look,
+        valid: Valid::On(&[Screen::Events]),
+    },
+    Binding {
+        keys: "z",
+        presses: &[c('z', Action::Zoom)],
+        help: "the pane alone, whole",
+        footer: Some("zoom"),
+        group: Group::Look,
+        valid: Valid::On(PANES),
+    },
+    Binding {
+        keys: "1 2 3 5",
+        presses: &[
+            c('1', Action::Show(Screen::Overview)),
+            c('2', Action::Show(Screen::Members)),
+            c('3', Action::Show(Screen::Raft)),
+            c('5', Action::Show(Screen::Events)),
+        ],
+        help: "screen",
+        footer: None,
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "r",
+        presses: &[c('r', Action::Refresh)],
+        help: "ask again now",
+        footer: Some("refresh"),
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "a",
+        presses: &[c('a', Action::OtherAgent)],
+        help: "other agent",
+        footer: Some("other agent"),
+        group: Group::Anywhere,
+        valid: Valid::SeveralAgents,
+    },
+    Binding {
+        keys: "?",
+        presses: &[c('?', Action::Help)],
+        help: "this help",
+        footer: Some("help"),
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "q",
+        presses: &[c('q', Action::Quit)],
+        help: "back; at the top, close",
+        footer: Some("quit"),
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "C-c",
+        presses: &[ctrl('c', Action::Close)],
+        help: "close this console",
+        footer: None,
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "C-z",
+        presses: &[ctrl('z', Action::Suspend)],
+        help: "suspend it",
+        footer: None,
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+];
+
+impl Binding {
+    pub fn is_valid(&self, model: &Model) -> bool {
+        match self.valid {
+            Valid::Always => true,
+            Valid::On(screens) => screens.contains(&model.screen),
+            Valid::SeveralAgents => model.lanes.len() > 1,
+        }
+    }
+}
+
+/// What this key means on the screen as it is now; none when it means nothing there.
+pub fn action(model: &Model, key: KeyEvent) -> Option<Action> {
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    // A shifted letter is its capital already.
+    let modifiers = match key.code {
+        KeyCode::Char(_) => key.modifiers - KeyModifiers::SHIFT,
+        _ => key.modifiers,
+    };
+    if model.overlay == Overlay::None && model.filter().is_some_and(|filter| filter.open) {
+        return typing(key.code, modifiers);
+    }
+    let binding = |binding: &&Binding| binding.is_valid(model);
+    let mut presses = TABLE.iter().filter(binding).flat_map(|binding| binding.presses);
+    let found = presses.find(|(code, with, _)| *code == key.code && *with == modifiers);
+    found.map(|(_, _, action)| *action)
+}
+
+/// Keys while a filter is typed.
+fn typing(code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
+    match (code, modifiers) {
+        (KeyCode::Char('c'), CONTROL) => Some(Action::Close),
+        (KeyCode::Char('z'), CONTROL) => Some(Action::Suspend),
+        (KeyCode::Char('u'), CONTROL) => Some(Action::FilterWipe),
+        (KeyCode::Char(c), NONE) => Some(Action::FilterPut(c)),
+        (KeyCode::Backspace, _) => Some(Action::FilterErase),
+        (KeyCode::Enter, NONE) => Some(Action::FilterKeep),
+        (KeyCode::Esc, NONE) => Some(Action::Back),
+        (KeyCode::Down, NONE) => Some(Action::Move(Motion::Down)),
+        (KeyCode::Up, NONE) => Some(Action::Move(Motion::Up)),
+        (KeyCode::PageDown, NONE) => Some(Action::Move(Motion::PageDown)),
+        (KeyCode::PageUp, NONE) => Some(Action::Move(Motion::PageUp)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Setup;
+
+    fn model(screen: Screen) -> Model {
+        let setup = Setup { addresses: vec!["127.0.0.1:8500".into()], ..Setup::default() };
+        Model { screen, ..Model::new(setup) }
+    }
+
+    fn press(model: &Model, code: KeyCode) -> Option<Action> {
+        action(model, KeyEvent::new(code, NONE))
+    }
+
+    #[test]
+    fn no_key_means_two_things_on_one_screen() {
+        for screen in Screen::ALL {
+            let mut model = model(screen);
+            model.lanes.push(model.lanes[0].clone());
+            let valid = TABLE.iter().filter(|binding| binding.is_valid(&model));
+            let mut seen = Vec::new();
+            for (code, with, _) in valid.flat_map(|binding| binding.presses) {
+                assert!(!seen.contains(&(*code, *with)), "{code:?} twice on {screen:?}");
+                seen.push((*code, *with));
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_has_help_and_every_screen_its_number() {
+        assert!(TABLE.iter().all(|binding| !binding.help.is_empty() && !binding.keys.is_empty()));
+        for screen in Screen::ALL {
+            let pressed = press(&model(Screen::Overview), KeyCode::Char(screen.number()));
+            assert_eq!(pressed, Some(Action::Show(screen)));
+        }
+    }
+
+    #[test]
+    fn keys_mean_nothing_where_they_do_nothing() {
+        assert_eq!(press(&model(Screen::Raft), KeyCode::Char('l')), None);
+        assert_eq!(press(&model(Screen::Overview), KeyCode::Char('a')), None);
+        assert_eq!(press(&model(Screen::Events), KeyCode::Char('l')), Some(Action::LevelNext));
+    }
+
+    #[test]
+    fn while_a_filter_is_typed_letters_are_letters() {
+        let mut model = model(Screen::Members);
+        model.members.filter.open = true;
+        assert_eq!(press(&model, KeyCode::Char('q')), Some(Action::FilterPut('q')));
+        let close = action(&model, KeyEvent::new(KeyCode::Char('c'), CONTROL));
+        assert_eq!(close, Some(Action::Close));
+    }
+
+    #[test]
+    fn a_capital_needs_no_shift_to_be_told() {
+        let key = KeyEvent::new(KeyCode::Char('G'), KeyModifiers::SHIFT);
+        assert_eq!(action(&model(Screen::Members), key), Some(Action::Move(Motion::End)));
+    }
+}

@@ -1,0 +1,54 @@
+//! How a message changes the model, and what the runtime must do next.
+//!
+//! `event` takes our agents' stream, `polled` what Consul's API answers, `fact` what a log line
+//! shows; all end in the same model. `action` is what keys mean, `settle` brings lists up to date.
+
+mod action;
+mod event;
+mod fact;
+mod link;
+pub mod monitor;
+mod polled;
+mod settle;
+mod story;
+
+use crate::model::Model;
+use crate::msg::{Effect, LaneId, Msg};
+
+pub use settle::settle;
+
+/// The one way the model changes. Total: no message is an error.
+pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    model.dirty |= match msg {
+        Msg::Tick { now } => tick(model, now),
+        Msg::Resize { width, height } => {
+            (model.width, model.height) = (width, height);
+            true
+        }
+        Msg::Act(action) => return action::act(model, action),
+        Msg::Link { lane, at, link } => link::link(model, lane, at, link),
+        Msg::Heard { lane, at, rtt_us } => link::heard(model, lane, at, rtt_us),
+        Msg::Event { lane, at, event } => news(model, lane, at) && event::event(model, lane, at, *event),
+        Msg::Frame { lane, at, frame } => news(model, lane, at) && event::frame(model, at, frame),
+        Msg::Polled { lane, at, polled } => news(model, lane, at) && polled::polled(model, lane, at, polled),
+        Msg::Denied { lane, at, source, denial } => news(model, lane, at) && polled::denied(model, source, denial),
+    };
+    Vec::new()
+}
+
+/// Notes that a lane was heard; whether its news belongs on screen.
+fn news(model: &mut Model, lane: LaneId, at: shared::time::WallTime) -> bool {
+    model.now = model.now.max(at);
+    if let Some(lane) = model.lane_mut(lane) {
+        lane.heard = Some(at);
+    }
+    lane == model.active
+}
+
+/// True when the second on the clock is another one: nothing on screen ages faster.
+fn tick(model: &mut Model, now: shared::time::WallTime) -> bool {
+    let before = model.now.micros().div_euclid(1_000_000);
+    model.now = now;
+    model.raft.sample(now);
+    before != now.micros().div_euclid(1_000_000)
+}

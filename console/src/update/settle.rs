@@ -1,0 +1,108 @@
+//! Brings what is made from other things up to date: rows, verdicts, the stand in each list.
+//! Called once before a drawing, so that a burst of messages costs one sort.
+
+use shared::event::MemberStatus;
+
+use crate::model::Model;
+use crate::model::attention;
+use crate::model::panes::{self, Pane, Room};
+use crate::model::servers::{self, Here, ServerRole};
+use crate::model::timeline::Phase;
+use crate::model::verdict;
+use crate::msg::{AgentKind, Screen};
+
+/// Makes rows and keeps selections in sight.
+pub fn settle(model: &mut Model) {
+    let live = model.is_live();
+    let id = model.identity().map(|identity| identity.node_id.clone()).unwrap_or_default();
+    model.servers = servers::rows(&model.raft, &model.members, Here { id: &id, live });
+    model.impacts = verdict::impacts(&model.servers);
+    model.attention.rows = attention::gather(model, model.room() == Room::Narrow);
+    if live {
+        timeline(model);
+    }
+    for pane in [Pane::Servers, Pane::Attention, Pane::Checks, Pane::Members, Pane::Elections, Pane::Journal] {
+        let page = page(model, pane);
+        settle_pane(model, pane, page);
+    }
+}
+
+fn settle_pane(model: &mut Model, pane: Pane, page: usize) {
+    match pane {
+        Pane::Servers | Pane::Replication => {
+            let rows = &model.servers;
+            model.raft.list.settle(
+                rows.len(),
+                page,
+                |id| rows.iter().position(|row| row.id == *id),
+                |at| rows.get(at).map(|row| row.id.clone()),
+            );
+        }
+        Pane::Attention => model.attention.settle(page),
+        Pane::Checks => model.checks.settle(page),
+        Pane::Members => model.members.settle(page),
+        Pane::Elections => model.raft.elections.settle(page),
+        Pane::Journal => model.journal.settle(page),
+        Pane::Recent => {}
+    }
+}
+
+/// Rows of a pane that are in sight.
+fn page(model: &Model, pane: Pane) -> usize {
+    let (body, room) = (model.body(), model.room());
+    if room == Room::Tiny {
+        return 1;
+    }
+    let needs = model.needs();
+    let wide = room == Room::Wide;
+    // Servers and Replication are one list: what counts is where it is shown now.
+    let pane = if pane == Pane::Servers && model.screen == Screen::Raft { Pane::Replication } else { pane };
+    let whole = model.is_single();
+    let height = if whole {
+        body
+    } else {
+        match pane {
+            Pane::Servers => panes::overview(body, room, needs).servers,
+            Pane::Attention | Pane::Checks => panes::overview(body, room, needs).attention,
+            Pane::Recent => panes::overview(body, room, needs).events,
+            Pane::Replication => panes::raft(body, room, needs).replication,
+            Pane::Elections => panes::raft(body, room, needs).elections,
+            Pane::Members | Pane::Journal => body,
+        }
+    };
+    let furniture = match pane {
+        // Head and, where there is room, the line of sparks.
+        Pane::Servers | Pane::Replication => 3 + u16::from(wide),
+        Pane::Elections => 3,
+        Pane::Attention | Pane::Checks | Pane::Recent => 2,
+        // The line above, the head.
+        Pane::Members | Pane::Journal => 4,
+    };
+    usize::from(height.saturating_sub(furniture))
+}
+
+/// Puts each server on the timeline as it is now; what events told more exactly stays.
+fn timeline(model: &mut Model) {
+    let now = model.now;
+    let is_led = model.raft.leading().is_some();
+    // A polled leader's term comes after its name. The term of our agents comes with each election.
+    let is_polled = model.lane().is_some_and(|lane| lane.kind == Some(AgentKind::HashiCorp));
+    let since = model.raft.leading().and_then(|leading| leading.since);
+    if let (true, Some(term), Some(since)) = (is_polled, model.raft.own.term, since) {
+        model.raft.timeline.terms.entry(term).or_insert(since);
+    }
+    for row in &model.servers {
+        let phase = match row.role {
+            // It may answer and lead to its last moment, and has left or failed all the same.
+            _ if matches!(row.status, Some(MemberStatus::Left | MemberStatus::Failed)) => Phase::Down,
+            ServerRole::Follower | ServerRole::Learner if !is_led => Phase::Adrift,
+            ServerRole::Leader => Phase::Leads,
+            ServerRole::Follower | ServerRole::Learner => Phase::Follows,
+            ServerRole::Candidate => Phase::Stands,
+            ServerRole::Down if row.status != Some(MemberStatus::Leaving) => Phase::Down,
+            ServerRole::Unknown if row.in_raft && row.up == Some(true) && !is_led => Phase::Adrift,
+            _ => continue,
+        };
+        model.raft.timeline.put(&row.node, now, phase);
+    }
+}

@@ -1,0 +1,223 @@
+//! What both ways in share: how a change of leader, vote or member is written down.
+
+use shared::event::{ElectionRecord, ElectionResult, Level, MemberEvent, MemberState, MemberStatus, VoteAnswer};
+use shared::time::WallTime;
+
+use crate::format;
+use crate::model::Model;
+use crate::model::elections::Outcome;
+use crate::model::journal::{Kind, News};
+use crate::model::mark::Mark;
+use crate::model::raft::{Gap, Peer};
+use crate::model::timeline::Phase;
+
+/// One line from this console itself.
+pub(super) fn console(model: &mut Model, at: WallTime, mark: Mark, text: String) {
+    let level = if mark == Mark::Good { Level::Info } else { Level::Warn };
+    model.journal.push(News { at, node: "console".into(), kind: Kind::Console, level, mark, text });
+}
+
+pub(super) fn raft(model: &mut Model, at: WallTime, node: &str, mark: Mark, text: String) {
+    let level = if mark == Mark::Failed { Level::Warn } else { Level::Info };
+    model.journal.push(News { at, node: node.into(), kind: Kind::Raft, level, mark, text });
+}
+
+/// These servers are another cluster than the one on screen, or its data are gone.
+pub(super) fn other_cluster(model: &mut Model, at: WallTime, peers: &[Peer]) {
+    let before = std::mem::take(&mut model.raft.peers);
+    let renamed = peers.iter().find(|peer| before.iter().any(|old| old.node == peer.node && old.id != peer.id));
+    let text = match renamed {
+        Some(peer) => format!("{} has a new ID, {}: another Raft cluster begins", peer.node, peer.id),
+        None => "another Raft cluster begins: terms and elections start over".to_owned(),
+    };
+    model.raft.begin_again(peers);
+    let here = model.here().to_owned();
+    raft(model, at, &here, Mark::Warning, text);
+}
+
+/// A leader was elected. Told once a term, whoever tells it first; `term` 0 is not known.
+pub(super) struct NewLeader<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) node: &'a str,
+    pub(super) term: u64,
+    pub(super) gap: Option<Gap>,
+    /// Who says so.
+    pub(super) from: &'a str,
+}
+
+pub(super) fn new_leader(model: &mut Model, at: WallTime, news: &NewLeader<'_>) {
+    let term = news.term;
+    if term > 0 && model.raft.term.is_some_and(|known| known > term) {
+        return;
+    }
+    let told = model.raft.leader_told == Some(term);
+    model.raft.leader_told = Some(term);
+    model.raft.saw_term(term);
+    match news.id {
+        Some(id) => model.raft.led_by(id, Some(at)),
+        None => model.raft.led_by_name(news.node, at),
+    }
+    if let crate::model::raft::Leader::Known(leading) = &mut model.raft.leader {
+        leading.node.get_or_insert_with(|| news.node.to_owned());
+    }
+    model.raft.timeline.leads(news.node, term, at);
+    if !told {
+        model.raft.last_gap = news.gap.or(model.raft.last_gap);
+        let after = match news.gap {
+            Some(Gap::Of(ms)) => format!(", after {} without", format::millis(ms)),
+            Some(Gap::Unseen) | None => String::new(),
+        };
+        let text = match term {
+            0 => format!("{} leads{after}", news.node),
+            _ => format!("{} leads term {term}{after}", news.node),
+        };
+        raft(model, at, news.from, Mark::Leader, text);
+    }
+}
+
+/// There is no leader any more, as `from` sees it.
+pub(super) fn leader_lost(model: &mut Model, at: WallTime, from: &str, cause: &str) {
+    let who = model.raft.leader_name().map(str::to_owned);
+    let was_known = who.is_some();
+    model.raft.led_by_nobody(at);
+    model.raft.timeline.leaderless(at);
+    if was_known || !cause.is_empty() {
+        let who = who.map(|who| format!("leader {who}")).unwrap_or_else(|| "leader".into());
+        let text = if cause.is_empty() { format!("{who} lost") } else { format!("{who} lost: {cause}") };
+        raft(model, at, from, Mark::Failed, text);
+    }
+}
+
+/// An election is over.
+pub(super) fn ended(model: &mut Model, at: WallTime, from: &str, record: &ElectionRecord, tell: Tell) {
+    let ElectionRecord { term, candidate, tally, need, .. } = record;
+    let (mark, text) = match record.result {
+        ElectionResult::Won => (Mark::Leader, format!("election won: term {term}, tally {tally} of {need} needed")),
+        ElectionResult::Lost => {
+            (Mark::Candidate, format!("election lost: term {term}, tally {tally} of {need} needed"))
+        }
+        ElectionResult::TimedOut => {
+            (Mark::Candidate, format!("election timed out: term {term}, tally {tally} of {need} needed"))
+        }
+    };
+    let gap = record.leaderless_ms.map(|ms| model.raft.gap(at, ms));
+    model.raft.elections.record(record, gap);
+    // Its story may reach us only now, from the picture.
+    model.raft.timeline.put(candidate, record.at, Phase::Stands);
+    // The record's time is when it began; its story ends now.
+    model.raft.elections.entry(*term, candidate, record.at).step(at, candidate, text.clone());
+    match record.result {
+        ElectionResult::Won => {
+            model.raft.timeline.leads(candidate, *term, at);
+            let newest = model.raft.elections.newest().find(|election| election.outcome == Outcome::Won);
+            if newest.is_some_and(|election| election.term == *term) {
+                model.raft.last_gap = gap.or(model.raft.last_gap);
+            }
+        }
+        ElectionResult::Lost | ElectionResult::TimedOut => {
+            if at > record.at && model.raft.timeline.at(candidate, at) == Some(Phase::Stands) {
+                model.raft.timeline.put(candidate, at, Phase::Adrift);
+            }
+        }
+    }
+    match tell {
+        Tell::No => {}
+        Tell::Now => raft(model, at, from, mark, text),
+        Tell::Past => {
+            let (node, level) = (from.to_owned(), Level::Info);
+            model.journal.insert(News { at, node, kind: Kind::Raft, level, mark, text });
+        }
+    }
+}
+
+/// How the end of an election is written down.
+#[derive(Clone, Copy)]
+pub(super) enum Tell {
+    /// It was before.
+    No,
+    Now,
+    /// At the time it was.
+    Past,
+}
+
+/// A vote was asked for, given or refused.
+pub(super) struct Vote<'a> {
+    pub(super) term: u64,
+    pub(super) candidate: &'a str,
+    pub(super) voter: &'a str,
+    /// None: it was asked for.
+    pub(super) answer: Option<VoteAnswer>,
+    pub(super) tally: Option<(u32, Option<u32>)>,
+    pub(super) pre_vote: bool,
+    pub(super) reason: &'a str,
+}
+
+pub(super) fn vote(model: &mut Model, at: WallTime, from: &str, vote: &Vote<'_>) {
+    let Vote { term, candidate, voter, .. } = *vote;
+    let election = model.raft.elections.entry(term, candidate, at);
+    let what = if vote.pre_vote { "pre-vote" } else { "vote" };
+    if !vote.pre_vote {
+        if let Some(answer) = vote.answer {
+            election.votes.insert(voter.to_owned(), answer);
+        }
+        if let Some((tally, need)) = vote.tally {
+            election.tally = Some(tally);
+            election.need = need.or(election.need);
+        }
+    }
+    let text = match vote.answer {
+        Some(VoteAnswer::Granted) => match vote.tally {
+            Some((tally, Some(need))) => format!("{what} granted by {voter}: term {term}, {tally} of {need}"),
+            Some((tally, None)) => format!("{what} granted by {voter}: term {term}, tally {tally}"),
+            None => format!("{what} granted by {voter}: term {term}"),
+        },
+        Some(VoteAnswer::Refused) => format!("{what} refused by {voter}: term {term}, {}", vote.reason),
+        Some(VoteAnswer::Silent) => format!("no answer from {voter}: term {term}"),
+        None => format!("{what} asked of {voter}: term {term}"),
+    };
+    election.step(at, from, text.clone());
+    if vote.answer.is_some() {
+        raft(model, at, from, Mark::Candidate, text);
+    }
+}
+
+/// What a membership event says, in one line.
+pub(super) fn member(model: &mut Model, at: WallTime, from: &str, event: &MemberEvent) {
+    let state = event.state();
+    let MemberState { name, address, port, .. } = state;
+    let role = match state.tags.get("role").map(String::as_str) {
+        Some("consul") => "server",
+        Some("node") => "client",
+        _ => "member",
+    };
+    let pool = if state.pool == shared::event::Pool::Wan { " (WAN)" } else { "" };
+    let (mark, text) = match event {
+        MemberEvent::Present(_) => return,
+        MemberEvent::Joined(_) => (Mark::Good, format!("{role} joined{pool}: {name} {address}:{port}")),
+        MemberEvent::Leaving(_) => (Mark::Suspect, format!("{role} is leaving{pool}: {name}")),
+        MemberEvent::Left(_) => (Mark::Quiet, format!("{role} left{pool}: {name}")),
+        MemberEvent::Failed(_) => (Mark::Failed, format!("{role} failed{pool}: {name}")),
+        MemberEvent::Reaped(_) => (Mark::Quiet, format!("{role} forgotten{pool}: {name}")),
+        MemberEvent::Updated(_) if state.status == MemberStatus::Suspect => {
+            (Mark::Suspect, format!("{role} is suspected{pool}: {name}"))
+        }
+        MemberEvent::Updated(_) => (Mark::from(state.status), format!("{role} updated{pool}: {name} {address}:{port}")),
+    };
+    gossip(model, at, from, mark, text);
+}
+
+pub(super) fn gossip(model: &mut Model, at: WallTime, from: &str, mark: Mark, text: String) {
+    let level = if mark == Mark::Failed { Level::Warn } else { Level::Info };
+    model.journal.push(News { at, node: from.into(), kind: Kind::Gossip, level, mark, text });
+}
+
+/// A log line that is nothing else.
+pub(super) fn log(model: &mut Model, at: WallTime, from: &str, level: Level, kind: Kind, text: String) {
+    let mark = match level {
+        Level::Error => Mark::Failed,
+        Level::Warn => Mark::Warning,
+        Level::Info => Mark::Good,
+        Level::Debug | Level::Trace => Mark::Quiet,
+    };
+    model.journal.push(News { at, node: from.into(), kind, level, mark, text });
+}

@@ -1,0 +1,119 @@
+//! The first two lines: who answers, the connection, the clock; and the screens that exist.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::Scene;
+use crate::format;
+use crate::model::mark::Mark;
+use crate::msg::{AgentKind, Link, Screen};
+use crate::theme::Part;
+use crate::widget::{Piece, line, line_right, piece};
+
+pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
+    let right = right(scene);
+    let width: usize = right.iter().map(|(text, _)| format::width(text)).sum();
+    let taken = line_right(buf, Rect { width: area.width.saturating_sub(1), ..area }, &right);
+    let room = area.width.saturating_sub(if taken > 0 { u16::try_from(width).unwrap_or(0) + 3 } else { 1 });
+    line(buf, Rect { width: room, ..area }, &left(scene, room), scene.ellipsis());
+}
+
+fn left(scene: Scene<'_>, room: u16) -> Vec<Piece<'static>> {
+    let (model, theme) = (scene.model, scene.theme);
+    let (text, strong, faint) = (theme.part(Part::Text), theme.part(Part::Strong), theme.part(Part::Faint));
+    let Some(lane) = model.lane() else { return vec![piece(" no agent was given", text)] };
+    let mut pieces = vec![piece(" ", text)];
+    if let Some(identity) = &lane.identity {
+        if !identity.datacenter.is_empty() {
+            pieces.push(piece(identity.datacenter.clone(), text));
+            pieces.push(piece(format!(" {} ", theme.lines().arrow), faint));
+        }
+        pieces.push(piece(identity.node.clone(), strong));
+        pieces.push(piece(" ", text));
+    }
+    pieces.push(piece(lane.address.clone(), text));
+    if model.lanes.len() > 1 {
+        pieces.push(piece(format!("  agent {} of {}", model.active.0 + 1, model.lanes.len()), faint));
+    }
+    let what = what(scene);
+    let used: usize = pieces.iter().map(|(text, _)| format::width(text)).sum();
+    if !what.is_empty() && used + 2 + format::width(&what) <= usize::from(room) {
+        pieces.push(piece(format!("  {what}"), faint));
+    }
+    pieces
+}
+
+/// What kind of agent it is, in its own version.
+fn what(scene: Scene<'_>) -> String {
+    let Some(lane) = scene.model.lane() else { return String::new() };
+    let Some(identity) = &lane.identity else { return String::new() };
+    let role = if identity.server { "server" } else { "client" };
+    let api = identity.version.split(':').next().unwrap_or(&identity.version);
+    match lane.kind {
+        Some(AgentKind::Quorate) => match &lane.version {
+            Some(version) => format!("{role}, agent {version} (Consul API {api})"),
+            None => format!("{role}, Consul API {api}"),
+        },
+        Some(AgentKind::HashiCorp) => format!("{role}, Consul {api}, polled"),
+        None => String::new(),
+    }
+}
+
+fn right(scene: Scene<'_>) -> Vec<Piece<'static>> {
+    let (model, theme) = (scene.model, scene.theme);
+    let (text, faint) = (theme.part(Part::Text), theme.part(Part::Faint));
+    let Some(lane) = model.lane() else { return Vec::new() };
+    let age = |since: Option<shared::time::WallTime>| {
+        since.map_or("?".to_owned(), |since| format::age_whole(model.now.micros_since(since)))
+    };
+    let mut pieces = Vec::new();
+    let (mark, words) = match &lane.link {
+        Link::Idle => (Mark::Quiet, "not attached".to_owned()),
+        Link::Connecting { .. } if lane.lost.is_some() => (Mark::Failed, format!("lost {}", age(lane.lost))),
+        Link::Connecting { .. } => (Mark::Candidate, "connecting".to_owned()),
+        Link::Live { .. } => (Mark::Good, format!("live {}", age(lane.heard))),
+        Link::Lost { .. } => (Mark::Failed, format!("lost {}", age(lane.lost))),
+    };
+    pieces.push(piece(theme.glyph(mark), theme.mark(mark)));
+    pieces.push(piece(format!(" {words}"), text));
+    if let (Link::Live { .. }, Some(rtt), true) = (&lane.link, lane.rtt_us, model.width >= 70) {
+        pieces.push(piece("  rtt ", faint));
+        pieces.push(piece(format::rtt(rtt), text));
+    }
+    pieces.push(piece(format!("  {}", format::clock(model.now, model.setup.utc_offset_s)), text));
+    pieces
+}
+
+pub(super) fn tabs(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
+    let (model, theme) = (scene.model, scene.theme);
+    let mut pieces = vec![piece(" ", theme.part(Part::Text))];
+    for screen in Screen::ALL {
+        let words = format!("{} {}", screen.number(), name(scene, screen));
+        // Brackets as well as a style: one of them may go.
+        match screen == model.screen {
+            true => pieces.push(piece(format!("[{words}]"), theme.part(Part::Tab))),
+            false => pieces.push(piece(format!(" {words} "), theme.part(Part::Text))),
+        }
+    }
+    let taken = line(buf, area, &pieces, scene.ellipsis());
+    let rest = Rect { x: area.x + taken, width: area.width.saturating_sub(taken + 1), ..area };
+    let mut keys = Vec::new();
+    if model.filter().is_some() {
+        keys.push(piece("/", theme.part(Part::Key)));
+        keys.push(piece("filter ", theme.part(Part::Faint)));
+    }
+    keys.push(piece("?", theme.part(Part::Key)));
+    keys.push(piece("help", theme.part(Part::Faint)));
+    line_right(buf, rest, &keys);
+}
+
+fn name(scene: Scene<'_>, screen: Screen) -> String {
+    match screen {
+        Screen::Overview => "Overview".into(),
+        Screen::Members if scene.model.is_blinded() => "Members ?".into(),
+        Screen::Members if scene.model.members.known => format!("Members {}", scene.model.members.census.total()),
+        Screen::Members => "Members".into(),
+        Screen::Raft => "Raft".into(),
+        Screen::Events => "Events".into(),
+    }
+}

@@ -1,0 +1,9 @@
+//! The console's integration tests: screens from fixtures, stories from messages, the client against
+//! agents that misbehave, and the program itself in a terminal.
+
+mod fake_agent;
+mod fixture;
+mod lives;
+mod pty;
+mod screens;
+mod stories;
