@@ -107,6 +107,20 @@ impl Console {
         }
     }
 
+    /// Whether the text is there before the time is up.
+    fn comes_to_show(&self, text: &str, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        let mut parser = self.glass.parser.lock().expect("no panic");
+        while !parser.screen().contents().contains(text) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            parser = self.glass.changed.wait_timeout(parser, left).expect("no panic").0;
+        }
+        true
+    }
+
     #[track_caller]
     fn shows(&self, text: &str) {
         self.until(text, |screen| screen.contents().contains(text));
@@ -411,6 +425,19 @@ fn a_status_is_told_to_scripts_by_its_code() {
     assert_eq!((code, text.contains("connection refused")), (Some(1), true), "{text}");
 }
 
+/// Node maintenance of HashiCorp's agent, on or off: it says so in its log.
+fn put_maintenance(address: &str, on: bool) {
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let request = format!(
+        "PUT /v1/agent/maintenance?enable={on} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("it takes the request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 /// The same screens on HashiCorp's agent, where `QUORATE_REAL_CONSUL` names its program.
 #[test]
 fn a_real_consul_is_shown_by_asking_it() {
@@ -433,7 +460,14 @@ fn a_real_consul_is_shown_by_asking_it() {
         console.press("2");
         console.shows("127.77.3.1:8301");
         console.press("5l");
-        console.shows("Node info in sync");
+        // The agent logs when it likes: what is waited for is made to happen, until it is seen.
+        for attempt in 0..15 {
+            if console.comes_to_show("maintenance mode", Duration::from_secs(2)) {
+                break;
+            }
+            put_maintenance("127.77.3.1:8500", attempt % 2 == 0);
+        }
+        console.shows("maintenance mode");
         console.press("q");
         assert_eq!(console.ends(), 0);
         console.shows("console closed; the agent at 127.77.3.1:8500 keeps running");
