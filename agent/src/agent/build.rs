@@ -47,6 +47,8 @@ pub(super) struct Running {
     pub edges: Tasks,
     pub workers: Tasks,
     pub engines: Tasks,
+    /// 8300, which is closed last: to its peers that is the end of this process.
+    pub server: Tasks,
     pub stream: Tasks,
     pub lan: Gossip,
     pub wan: Option<Gossip>,
@@ -87,15 +89,16 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let engines = tasks.child();
     let watches = Watches::new();
     let raft = open_raft(ground, &engines, raft_notices, &watches).await?;
-    if let Some(listener) = sockets.rpc {
-        rpc::serve(listener, &engines);
-    }
     let wan = open_wan(ground, &engines, member_notices.clone()).await?;
     let lan = open_pool(ground, Pool::Lan, &engines, member_notices).await?;
     let backend = match &raft {
         Some(raft) => Backend::server(raft.clone(), watches, backend_options(config)),
         None => Backend::client(),
     };
+    let server = tasks.child();
+    if let Some(listener) = sockets.rpc {
+        rpc::serve(listener, rpc::Handlers::new(), rpc_limits(config), &server);
+    }
 
     let workers = tasks.child();
     start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
@@ -109,6 +112,7 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
         edges,
         workers,
         engines,
+        server,
         stream,
         lan,
         wan,
@@ -347,6 +351,13 @@ fn backend_options(config: &Config) -> backend::Options {
         rpc_hold_timeout: config.performance.rpc_hold_timeout,
         default_query_time: config.default_query_time,
         max_query_time: config.max_query_time,
+    }
+}
+
+fn rpc_limits(config: &Config) -> rpc::Limits {
+    rpc::Limits {
+        handshake: config.limits.rpc_handshake_timeout,
+        connections_of_one_max: config.limits.rpc_max_conns_per_client,
     }
 }
 

@@ -118,7 +118,8 @@ impl Running {
             raft.shutdown().await;
         }
         let engines = self.engines.end(PARTS_END).await;
-        if !(workers && engines) {
+        let server_ended = self.server.end(PARTS_END).await;
+        if !(workers && engines && server_ended) {
             tracing::warn!(target: "agent", "some parts did not end in time");
         }
         let down = if server { "consul server down" } else { "consul client down" };

@@ -19,7 +19,7 @@ const NO_AUTOPILOT: &str = "no server is removed by itself yet";
 const GOSSIP_TIMING: &str = "the timing of gossip cannot be set yet";
 const METRICS: &str = "metrics are read at /v1/agent/metrics; nothing is pushed";
 const DEFINITIONS: &str = "definitions in files are not read yet";
-const RPC_LIMITS: &str = "connections between agents are not limited yet";
+const RPC_LIMITS: &str = "the rate of requests between agents is not limited yet, only their number";
 const NO_CACHE: &str = "the agent cache is not built; every answer is fresh";
 const CONSOLE: &str = "the user interface is the console";
 
@@ -160,9 +160,9 @@ pub(super) const TABLE: &[Key] = &[
     works("limits.http_max_conns_per_client", Int),
     harmless("limits.https_handshake_timeout", Duration, WITHOUT_TLS),
     works("limits.kv_max_value_size", Int),
-    harmless("limits.rpc_handshake_timeout", Duration, RPC_LIMITS),
+    works("limits.rpc_handshake_timeout", Duration),
     harmless("limits.rpc_max_burst", Int, RPC_LIMITS),
-    harmless("limits.rpc_max_conns_per_client", Int, RPC_LIMITS),
+    works("limits.rpc_max_conns_per_client", Int),
     harmless("limits.rpc_rate", Float, RPC_LIMITS),
     harmless("limits.txn_max_req_len", Int, "transactions are not built yet"),
     harmless("log_file", Text, STANDARD_OUTPUT),

@@ -1,88 +1,189 @@
-//! Requests between agents on 8300.
+//! Requests between agents on 8300: many at once over one connection, each with a deadline.
 //!
-//! The first byte of a connection names its protocol, as Consul's does: 0 to 7 are Consul's, ours
-//! start at 0x40. None is served yet, so a connection is read for that byte, counted and closed;
-//! the port is held so that two servers never share it. The root starts [`serve`].
+//! The first byte of a connection names its protocol, as Consul's does: 0 to 7 are Consul's, ours is
+//! [`wire::PROTOCOL`]. The root starts [`serve`] with a handler for each [`Service`] and hands a
+//! [`Pool`] to whoever asks others. What a payload means is its service's affair.
 
+mod link;
+pub mod payload;
+mod pool;
+mod server;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
-use crate::seats::Seats;
-use crate::tasks::Tasks;
+use crate::moment::Moment;
 
-/// Connections whose first byte is awaited.
-const HANDSHAKES_MAX: usize = 128;
-/// Of them from one address.
-const HANDSHAKES_OF_ONE_MAX: usize = 16;
-/// `limits.rpc_handshake_timeout` of Consul.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// After an error of accept, such as no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub use self::link::Link;
+pub use self::pool::Pool;
+pub use self::server::serve;
+pub use self::wire::FRAME_BYTES_MAX;
 
-/// Accepts until the group ends.
-pub fn serve(listener: TcpListener, tasks: &Tasks) {
-    let (token, group) = (tasks.token(), tasks.clone());
-    tasks.spawn("rpc", async move {
-        token.run_until_cancelled(accept(listener, group)).await;
-    });
+/// What a request is for. New ones go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// openraft's messages.
+    Raft = 1,
+    /// Reads and writes that another server shall answer.
+    Backend = 2,
+    /// The event stream of another agent.
+    Events = 3,
+    /// Who forms the cluster.
+    Bootstrap = 4,
 }
 
-async fn accept(listener: TcpListener, tasks: Tasks) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let seats = Seats::new(HANDSHAKES_OF_ONE_MAX);
-    loop {
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                let (Some(seat), Ok(place)) = (seats.take(from.ip()), Arc::clone(&places).try_acquire_owned()) else {
-                    metrics::counter!("quorate.rpc.over_limit").increment(1);
-                    continue;
-                };
-                let token = tasks.token();
-                tasks.spawn("rpc connection", async move {
-                    token.run_until_cancelled(refuse(stream, from)).await;
-                    drop((seat, place));
-                });
-            }
-            Err(error) => {
-                metrics::counter!("quorate.rpc.accept_failed").increment(1);
-                tracing::warn!(target: "agent.server.rpc", %error, "cannot accept a connection, pausing");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+impl Service {
+    const ALL: [Self; 4] = [Self::Raft, Self::Backend, Self::Events, Self::Bootstrap];
+
+    fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| *service as u8 == byte)
     }
 }
 
-async fn refuse(mut stream: TcpStream, from: std::net::SocketAddr) {
-    if let Ok(Ok(protocol)) = tokio::time::timeout(HANDSHAKE, stream.read_u8()).await {
-        metrics::counter!("quorate.rpc.unknown_protocol").increment(1);
-        tracing::debug!(target: "agent.server.rpc", byte = protocol, %from, "unrecognized RPC byte");
+/// Two connections to one address, so that the small and urgent never waits behind the large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Votes and heartbeats.
+    Urgent = 0,
+    /// Everything else.
+    Bulk = 1,
+}
+
+impl Lane {
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Urgent, Self::Bulk].into_iter().find(|lane| *lane as u8 == byte)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
+/// A request as its service gets it.
+#[derive(Debug)]
+pub struct Call {
+    pub service: Service,
+    pub lane: Lane,
+    /// Where the connection came from; its port says nothing.
+    pub peer: SocketAddr,
+    /// After this nobody waits for the answer any more, and the handler is dropped.
+    pub deadline: Moment,
+    pub payload: Bytes,
+}
 
-    use super::*;
+/// Why a request was not carried out, as the one who refused it says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {text}")]
+pub struct Refusal {
+    pub code: Code,
+    pub text: String,
+}
 
-    #[tokio::test]
-    async fn an_unknown_protocol_is_closed_and_the_port_goes_on() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let tasks = Tasks::new();
-        serve(listener, &tasks);
-        for byte in [0x40, 0xff] {
-            let mut stream = TcpStream::connect(address).await.expect("a connection");
-            stream.write_all(&[byte]).await.expect("written");
-            let mut rest = Vec::new();
-            // Closed, or reset because of the byte: both are an end.
-            let _ = stream.read_to_end(&mut rest).await;
-            assert!(rest.is_empty(), "{rest:?}");
-        }
-        assert!(tasks.end(Duration::from_secs(5)).await);
+impl Refusal {
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
     }
+}
+
+/// What the one who asked may do about a refusal. Nothing changed at the other end, but for
+/// [`Code::Failed`] and [`Code::Other`], of which that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Code {
+    /// Not served there, or not yet.
+    #[error("no such service")]
+    NoService,
+    /// Too many at once; another try later may do.
+    #[error("too busy")]
+    Busy,
+    /// The payload does not decode.
+    #[error("malformed request")]
+    Malformed,
+    /// The answer is larger than a frame may be.
+    #[error("answer too large")]
+    TooLarge,
+    /// The agent there is ending.
+    #[error("stopping")]
+    Stopping,
+    /// Meant for another server than the one at that address.
+    #[error("wrong server")]
+    WrongServer,
+    /// It began and did not end well.
+    #[error("failed")]
+    Failed,
+    /// Of a later version.
+    #[error("refused with code {0}")]
+    Other(u8),
+}
+
+pub type Reply = Result<Bytes, Refusal>;
+
+/// Answers the requests of one service; dropped at the deadline, and when nobody waits any more.
+pub type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Reply> + Send + Sync>;
+
+/// What an agent serves.
+pub type Handlers = Vec<(Service, Handler)>;
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a byte of it left: safe to try again, here or elsewhere.
+    #[error("not sent to {address}: {reason}")]
+    NeverSent { address: SocketAddr, reason: Unsent },
+    /// Sent, and the connection ended before the answer: what became of it is not known.
+    #[error("the connection to {0} ended before its answer")]
+    Closed(SocketAddr),
+    /// Sent, and no answer by the deadline: what becomes of it is not known.
+    #[error("no answer from {0} in time")]
+    TimedOut(SocketAddr),
+    /// Answered with a refusal.
+    #[error("{address} refused: {refusal}")]
+    Refused { address: SocketAddr, refusal: Refusal },
+}
+
+/// Why a call was never sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsent {
+    #[error("{0}")]
+    Dial(DialError),
+    #[error("the deadline passed before its turn came")]
+    Deadline,
+    #[error("the connection ended before its turn came")]
+    Closed,
+    #[error("{0} requests are on their way there already")]
+    TooMany(usize),
+    #[error("{0} bytes are more than a frame may have")]
+    TooLarge(usize),
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The machine is there and nobody listens: the process is gone.
+    #[error("connection refused")]
+    Refused,
+    #[error("no connection within {0:?}")]
+    TimedOut(Duration),
+    /// Closed before it said who it is: too many connections there, or it is just ending.
+    #[error("closed before it said what it speaks")]
+    Closed,
+    /// Speaks something else, or no version that we do.
+    #[error("{0}")]
+    Protocol(String),
+    #[error("{0}")]
+    Io(String),
+    /// This agent ends.
+    #[error("this agent is stopping")]
+    Stopping,
+}
+
+/// Milliseconds and counts the root decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Until a new connection has said what it speaks (`limits.rpc_handshake_timeout`).
+    pub handshake: Duration,
+    /// Connections of one address (`limits.rpc_max_conns_per_client`); 0: any number.
+    pub connections_of_one_max: usize,
 }
