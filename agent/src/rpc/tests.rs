@@ -162,8 +162,7 @@ async fn nobody_listening_is_known_at_once_and_never_sent() {
     let pool = Pool::new(None, &tasks);
     for _ in 0..2 {
         let answer = pool.call(address, Lane::Urgent, Service::Raft, Bytes::new(), LONG).await;
-        let is_refused =
-            matches!(&answer, Err(Error::NeverSent { reason: Unsent::Dial(DialError::Refused), .. }));
+        let is_refused = matches!(&answer, Err(Error::NeverSent { reason: Unsent::Dial(DialError::Refused), .. }));
         assert!(is_refused, "{answer:?}");
     }
     assert!(matches!(pool.open(address, Lane::Urgent).await, Err(DialError::Refused)));
@@ -211,7 +210,8 @@ async fn strangers_and_garbage_are_closed_and_the_port_goes_on() {
     }
     let mut reply = BytesMut::from(&b"\x40\x01\x01\x01"[..]);
     reply.put_slice(b"\0\0\0\x09\x01\0\0\0\0\0\0\0\x01");
-    for garbage in [&reply[..], b"\x40\x01\x01\x01\xff\xff\xff\xff", b"\x40\x01\x01\x01\0\0\0\x09\x09\0\0\0\0\0\0\0\0"] {
+    for garbage in [&reply[..], b"\x40\x01\x01\x01\xff\xff\xff\xff", b"\x40\x01\x01\x01\0\0\0\x09\x09\0\0\0\0\0\0\0\0"]
+    {
         assert_eq!(heard(world.address, garbage).await, [0x40, 1, 1, 1], "{garbage:?}");
     }
     assert!(world.ask(Service::Raft, b"still", LONG).await.is_ok());
