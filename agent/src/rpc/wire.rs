@@ -1,5 +1,4 @@
-//! What travels on a connection of ours. PURE: bytes to frames and back, every length checked.
-//!
+//! What travels on a connection. PURE: bytes to frames and back, every length checked.
 //! ```text
 //! open    0x40 lowest highest lane              the versions spoken, each one byte
 //! answer  0x40 version lowest highest           version 0: none in common
