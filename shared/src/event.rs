@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::member_event::{Account, Cause, MemberEvent, MemberNews, Source};
 use crate::time::WallTime;
 
 /// Names of the framing events; their data is a [`Framing`].
@@ -179,35 +180,6 @@ pub struct MemberState {
     pub incarnation: u32,
     pub protocol: u8,
     pub tags: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "Type", rename_all = "kebab-case")]
-pub enum MemberEvent {
-    /// Picture: a member as it is now.
-    Present(MemberState),
-    Joined(MemberState),
-    Leaving(MemberState),
-    Left(MemberState),
-    Failed(MemberState),
-    /// Tags or address changed.
-    Updated(MemberState),
-    /// Forgotten: no longer listed.
-    Reaped(MemberState),
-}
-
-impl MemberEvent {
-    pub fn state(&self) -> &MemberState {
-        match self {
-            Self::Present(s)
-            | Self::Joined(s)
-            | Self::Leaving(s)
-            | Self::Left(s)
-            | Self::Failed(s)
-            | Self::Updated(s)
-            | Self::Reaped(s) => s,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -470,7 +442,7 @@ mod tests {
             protocol: 2,
             tags: BTreeMap::from([("role".into(), "consul".into())]),
         };
-        let body = Body::Member(MemberEvent::Present(state));
+        let body = Body::Member(MemberEvent::Present(state.into()));
         let text = serde_json::to_string(&body).expect("JSON");
         assert_eq!(serde_json::from_str::<Body>(&text).expect("a body"), body);
     }

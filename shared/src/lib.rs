@@ -9,4 +9,5 @@ pub mod api;
 pub mod duration;
 pub mod event;
 pub mod http;
+mod member_event;
 pub mod time;

@@ -50,10 +50,12 @@ fn election_node(event: &ElectionEvent) -> Option<String> {
 pub fn change(body: &Body) -> Change {
     match body {
         Body::Agent(AgentEvent::Running { .. }) => Change::Set(Key::Agent, body.clone()),
-        Body::Member(MemberEvent::Reaped(state)) => Change::Remove(member_key(state)),
+        Body::Member(MemberEvent::Reaped(news)) => Change::Remove(member_key(&news.state)),
+        // It is no member.
+        Body::Member(MemberEvent::Rejected(_)) => Change::None,
         Body::Member(event) => {
-            let state = event.state();
-            Change::Set(member_key(state), Body::Member(MemberEvent::Present(state.clone())))
+            let news = event.news();
+            Change::Set(member_key(&news.state), Body::Member(MemberEvent::Present(news.clone())))
         }
         Body::Raft(RaftEvent::State(_)) => Change::Set(Key::Raft, body.clone()),
         Body::Replication(ReplicationEvent::Progress(progress)) => {
@@ -93,14 +95,14 @@ mod tests {
 
     #[test]
     fn whatever_happens_to_a_member_the_picture_shows_it_as_present() {
-        let joined = Body::Member(MemberEvent::Failed(state(MemberStatus::Failed)));
-        let present = Body::Member(MemberEvent::Present(state(MemberStatus::Failed)));
+        let joined = Body::Member(MemberEvent::Failed(state(MemberStatus::Failed).into()));
+        let present = Body::Member(MemberEvent::Present(state(MemberStatus::Failed).into()));
         assert_eq!(change(&joined), Change::Set(Key::Member(Pool::Lan, "one".into()), present));
     }
 
     #[test]
     fn a_reaped_member_leaves_the_picture() {
-        let reaped = Body::Member(MemberEvent::Reaped(state(MemberStatus::Failed)));
+        let reaped = Body::Member(MemberEvent::Reaped(state(MemberStatus::Failed).into()));
         assert_eq!(change(&reaped), Change::Remove(Key::Member(Pool::Lan, "one".into())));
     }
 

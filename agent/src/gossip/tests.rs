@@ -40,7 +40,7 @@ async fn eventually(what: &str, gossip: &Gossip, wanted: &[(&str, MemberStatus)]
 async fn a_pool_of_one_joins_itself_over_a_real_stream() {
     let tasks = Tasks::new();
     let (gossip, mut notices) = open("one", &tasks).await;
-    assert!(matches!(notices.recv().await, Some(MemberEvent::Joined(state)) if state.name == "one"));
+    assert!(matches!(notices.recv().await, Some(MemberEvent::Joined(news)) if news.state.name == "one"));
     let joined = gossip.join(vec!["127.0.0.1".to_owned()]).await;
     assert_eq!(joined, Joined { contacted: 1, errors: Vec::new() });
     gossip.leave().await;

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shared::event::{MemberEvent, MemberStatus};
+use shared::event::{Cause, MemberEvent, MemberStatus};
 
+use super::account::Before;
 use super::broadcast::Class;
 use super::codec::Message;
 use super::deadlines::Timer;
@@ -80,7 +81,7 @@ impl Swim {
 
     pub(super) fn on_join(&mut self, now: Moment, intent: &Intent<'_>, out: &mut Output) -> bool {
         self.clock.witness(intent.ltime);
-        let pool = self.config.pool;
+        let mut account = self.account(Some(intent.node));
         let Some(member) = self.members.get_mut(intent.node) else {
             return self.intents.keep(now, intent);
         };
@@ -95,10 +96,11 @@ impl Swim {
         }
         member.status_ltime = intent.ltime;
         if member.status == MemberStatus::Leaving && !member.is_gone() {
+            let before = Before::of(member);
             member.status = MemberStatus::Alive;
+            before.compare(member, &mut account);
             out.members_changed = true;
-            let state = member.to_state(pool);
-            out.notices.push(Notice::Member(MemberEvent::Updated(state)));
+            self.tell(intent.node, account, MemberEvent::Alive, out);
         }
         true
     }
@@ -106,7 +108,7 @@ impl Swim {
     /// True when the intent should be passed on.
     pub(super) fn on_leave(&mut self, now: Moment, intent: &Intent<'_>, out: &mut Output) -> bool {
         self.clock.witness(intent.ltime);
-        let pool = self.config.pool;
+        let mut account = self.account_of_order();
         let Some(member) = self.members.get_mut(intent.node) else {
             return self.intents.keep(now, intent);
         };
@@ -120,27 +122,29 @@ impl Swim {
         }
         member.status_ltime = intent.ltime;
         let (name, address) = (Name::clone(&member.name), member.address);
+        let before = Before::of(member);
         match member.status {
             MemberStatus::Alive | MemberStatus::Suspect => {
                 member.status = MemberStatus::Leaving;
-                let state = member.to_state(pool);
+                before.compare(member, &mut account);
                 self.deadlines.arm(Timer::Leaving(name), now + LEAVING_MAX);
                 out.members_changed = true;
-                out.notices.push(Notice::Member(MemberEvent::Leaving(state)));
+                self.tell(intent.node, account, MemberEvent::Leaving, out);
                 return true;
             }
             MemberStatus::Failed => {
                 member.status = MemberStatus::Left;
-                let state = member.to_state(pool);
+                before.compare(member, &mut account);
+                account.cause = Some(Cause::Forced);
                 self.failed -= 1;
                 out.members_changed = true;
                 out.notices.push(Notice::Remark(Remark::ForcedOut { name: Name::clone(&name), address }));
-                out.notices.push(Notice::Member(MemberEvent::Left(state)));
+                self.tell(&name, account, MemberEvent::Left, out);
             }
             MemberStatus::Leaving | MemberStatus::Left => {}
         }
         if intent.prune && name != self.me && self.members.get(&name).is_some_and(Member::is_gone) {
-            self.drop_member(&name, out);
+            self.drop_member(&name, Cause::Pruned, out);
             // Late echoes of older intents must not be news, or they would displace this one.
             self.intents.keep(now, &Intent { leaves: false, ..*intent });
             return true;
@@ -152,13 +156,14 @@ impl Swim {
     /// It said that it leaves, or somebody said so of it, and it is still there: it stays.
     /// Consul leaves such a member in leaving for ever.
     pub(super) fn leaving_expired(&mut self, name: &Name, out: &mut Output) {
-        let pool = self.config.pool;
+        let mut account = self.account(None);
         let Some(member) = self.members.get_mut(name) else { return };
+        let before = Before::of(member);
         if member.status == MemberStatus::Leaving && !member.is_gone() && *name != self.me {
             member.status = MemberStatus::Alive;
+            before.compare(member, &mut account);
             out.members_changed = true;
-            let state = member.to_state(pool);
-            out.notices.push(Notice::Member(MemberEvent::Updated(state)));
+            self.tell(name, account, MemberEvent::Alive, out);
         }
     }
 

@@ -5,6 +5,7 @@
 //! It never reads a clock, opens a socket or logs; its dice are seeded by the caller.
 //! With no other member it has no deadline at all.
 
+mod account;
 mod awareness;
 mod broadcast;
 pub mod codec;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use shared::event::{MemberEvent, MemberState, Pool};
+use shared::event::{MemberEvent, MemberState, Pool, Source};
 
 use crate::moment::Moment;
 use codec::Alive;
@@ -258,6 +259,8 @@ pub struct Facts {
 pub struct Swim {
     config: Config,
     me: Name,
+    /// How we come to know what is being handled.
+    source: Source,
     /// Everybody serf lists, ourselves included.
     members: BTreeMap<Name, Member>,
     /// Everybody SWIM knows, ourselves included, in the order of probing.
@@ -293,6 +296,7 @@ impl Swim {
         let me = Name::from(config.name.as_str());
         let mut swim = Self {
             me: Name::clone(&me),
+            source: Source::Own,
             members: BTreeMap::new(),
             order: Vec::new(),
             gone: 0,
@@ -329,6 +333,11 @@ impl Swim {
     /// Deadlines that are due are met first.
     pub fn handle(&mut self, now: Moment, input: Input<'_>, out: &mut Output) {
         self.meet_deadlines(now, out);
+        self.source = match input {
+            Input::Packet { .. } => Source::Rumour,
+            Input::Accepted { .. } | Input::Answered { .. } => Source::Exchange,
+            Input::Wake | Input::Unanswered { .. } | Input::Order(_) => Source::Own,
+        };
         match input {
             Input::Wake => {}
             Input::Packet { from, bytes } => self.hear(now, from, bytes, out),
@@ -374,6 +383,7 @@ impl Swim {
     }
 
     fn meet_deadlines(&mut self, now: Moment, out: &mut Output) {
+        self.source = Source::Own;
         while let Some(timer) = self.deadlines.pop(now) {
             match timer {
                 Timer::Probe => self.step_probe(now, out),

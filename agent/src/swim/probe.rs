@@ -10,6 +10,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
+use shared::event::Cause;
 
 use super::codec::{Doubt, IndirectPing, Message, Ping, Source, State};
 use super::deadlines::Timer;
@@ -230,7 +231,7 @@ impl Swim {
         out.notices.push(Notice::Remark(Remark::ProbeFailed { name: Name::clone(&name) }));
         if wide.refusals >= 2 {
             out.notices.push(Notice::Remark(Remark::ProcessGone { name: Name::clone(&name) }));
-            self.on_dead(now, &Doubt { incarnation, node: &name, from: &me }, out);
+            self.bury(now, &Doubt { incarnation, node: &name, from: &me }, Cause::Refused, out);
             return;
         }
         // Whoever promised to tell us of its own failure and did not is a sign that we are unwell.

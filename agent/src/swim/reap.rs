@@ -1,7 +1,7 @@
 //! Members that are gone: gossiped to for a while, forgotten by SWIM, redialled, and in the end
 //! no longer listed. No timer runs while nobody is gone.
 
-use shared::event::{MemberEvent, MemberStatus};
+use shared::event::{Account, Cause, MemberEvent, MemberNews, MemberStatus};
 
 use super::deadlines::Timer;
 use super::member::{Member, Name};
@@ -34,7 +34,7 @@ impl Swim {
             }
             let Some(member) = self.members.get(&name) else { continue };
             if now >= kept_until(member, &timing) {
-                self.drop_member(&name, out);
+                self.drop_member(&name, Cause::Expired, out);
             } else {
                 let next = if member.forgotten {
                     kept_until(member, &timing)
@@ -47,7 +47,7 @@ impl Swim {
     }
 
     /// Lists a member that is gone no longer.
-    pub(super) fn drop_member(&mut self, name: &Name, out: &mut Output) {
+    pub(super) fn drop_member(&mut self, name: &Name, cause: Cause, out: &mut Output) {
         let Some(member) = self.members.remove(name) else { return };
         if member.status == MemberStatus::Failed {
             self.failed -= 1;
@@ -58,7 +58,9 @@ impl Swim {
         }
         self.broadcasts_about(name);
         out.members_changed = true;
-        out.notices.push(Notice::Member(MemberEvent::Reaped(member.to_state(self.config.pool))));
+        let account = Account { cause: Some(cause), ..self.account_of_order() };
+        let state = member.to_state(self.config.pool);
+        out.notices.push(Notice::Member(MemberEvent::Reaped(MemberNews { state, account })));
     }
 
     /// Tries one failed member again, the more likely the more there are.

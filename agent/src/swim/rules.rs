@@ -4,8 +4,9 @@
 //! ourselves are refuted with an incarnation that beats them, unless we are leaving.
 //! Only this file changes a member's SWIM state.
 
-use shared::event::{MemberEvent, MemberStatus};
+use shared::event::{Cause, MemberEvent, MemberStatus};
 
+use super::account::{self, Before};
 use super::broadcast::Class;
 use super::codec::{Alive, Doubt, Message, State};
 use super::deadlines::Timer;
@@ -94,7 +95,7 @@ impl Swim {
             return;
         }
         out.notices.push(Notice::Remark(Remark::AliveRefuted { name }));
-        self.refute(alive.incarnation, out);
+        self.refute(alive.incarnation, None, out);
     }
 
     /// Lists somebody for the first time.
@@ -102,14 +103,13 @@ impl Swim {
         let mut member = Member::new(alive, now);
         self.intents.apply(&mut member);
         let name = Name::clone(&member.name);
-        let state = member.to_state(self.config.pool);
         if member.status == MemberStatus::Leaving {
             self.deadlines.arm(Timer::Leaving(Name::clone(&name)), now + LEAVING_MAX);
         }
         self.members.insert(Name::clone(&name), member);
-        self.enter_order(name);
+        self.enter_order(Name::clone(&name));
         out.members_changed = true;
-        out.notices.push(Notice::Member(MemberEvent::Joined(state)));
+        self.tell(&name, self.account(Some(&name)), MemberEvent::Joined, out);
     }
 
     /// Somewhere in the order of probing, so that two agents do not probe in step.
@@ -122,13 +122,17 @@ impl Swim {
 
     /// Takes what a listed member says of itself.
     fn renew(&mut self, now: Moment, name: &Name, alive: &Alive<'_>, out: &mut Output) {
-        let pool = self.config.pool;
+        let mut account = self.account(Some(name));
         self.deadlines.disarm(&Timer::Suspicion(Name::clone(name)));
         let Some(member) = self.members.get_mut(name) else { return };
         let (was_forgotten, was_gone) = (member.forgotten, member.is_gone());
         let was_failed = member.status == MemberStatus::Failed;
         let differs = member.address != alive.address || *member.meta != *alive.meta;
         let was_suspect = member.state == State::Suspect;
+        let before = Before::of(member);
+        if let Some(suspicion) = &member.suspicion {
+            account::doubted(now, suspicion, &mut account);
+        }
         member.address = alive.address;
         if differs {
             member.meta = alive.meta.into();
@@ -144,7 +148,7 @@ impl Swim {
         if was_gone {
             member.status = MemberStatus::Alive;
         }
-        let state = member.to_state(pool);
+        before.compare(member, &mut account);
         if was_forgotten {
             self.enter_order(Name::clone(name));
         } else if was_gone {
@@ -155,14 +159,20 @@ impl Swim {
         }
         out.members_changed |= was_gone || was_suspect || differs;
         if was_gone {
-            out.notices.push(Notice::Member(MemberEvent::Joined(state)));
-        } else if differs {
-            out.notices.push(Notice::Member(MemberEvent::Updated(state)));
+            self.tell(name, account, MemberEvent::Rejoined, out);
+            return;
+        }
+        if was_suspect {
+            self.tell(name, account.clone(), MemberEvent::Refuted, out);
+        }
+        if differs {
+            self.tell(name, account, MemberEvent::Updated, out);
         }
     }
 
     pub(super) fn on_suspect(&mut self, now: Moment, doubt: &Doubt<'_>, out: &mut Output) {
         let live = self.live();
+        let mut account = self.account(Some(doubt.from));
         let timing = &self.config.timing;
         let Some(member) = self.members.get_mut(doubt.node) else { return };
         if member.forgotten || doubt.incarnation < member.incarnation {
@@ -171,8 +181,11 @@ impl Swim {
         if let Some(suspicion) = &mut member.suspicion {
             if suspicion.confirm(doubt.from) {
                 let at = suspicion.deadline();
+                account::doubted(now, suspicion, &mut account);
+                account.fails_in_ms = Some(account::millis(at.since(now)));
                 self.deadlines.arm(Timer::Suspicion(Name::clone(&member.name)), at.max(now));
                 self.rumour(doubt.node, &Message::Suspect(*doubt));
+                self.tell(doubt.node, account, MemberEvent::Confirmed, out);
             }
             return;
         }
@@ -184,7 +197,7 @@ impl Swim {
                 return;
             }
             out.notices.push(Notice::Remark(Remark::SuspectRefuted { from: doubt.from.to_owned() }));
-            self.refute(doubt.incarnation, out);
+            self.refute(doubt.incarnation, Some(doubt.from), out);
             return;
         }
         // Who is suspected and who suspects cannot confirm; fewer others than wanted: none is awaited.
@@ -194,12 +207,17 @@ impl Swim {
         let max = min * timing.suspicion_multiplier_max;
         let suspicion = Suspicion::new(now, Name::from(doubt.from), min, max, expected);
         self.deadlines.arm(Timer::Suspicion(Name::clone(&member.name)), suspicion.deadline());
+        account::doubted(now, &suspicion, &mut account);
+        account.fails_in_ms = Some(account::millis(suspicion.deadline().since(now)));
+        let before = Before::of(member);
         member.suspicion = Some(Box::new(suspicion));
         member.incarnation = doubt.incarnation;
         member.state = State::Suspect;
         member.changed = now;
+        before.compare(member, &mut account);
         out.members_changed = true;
         self.rumour(doubt.node, &Message::Suspect(*doubt));
+        self.tell(doubt.node, account, MemberEvent::Suspected, out);
     }
 
     /// Nobody refuted in time.
@@ -210,54 +228,65 @@ impl Swim {
         let incarnation = member.incarnation;
         out.notices.push(Notice::Remark(Remark::DeclaredFailed { name: Name::clone(name), confirmations }));
         let me = Name::clone(&self.me);
-        self.on_dead(now, &Doubt { incarnation, node: name, from: &me }, out);
+        self.bury(now, &Doubt { incarnation, node: name, from: &me }, Cause::Silent, out);
     }
 
     pub(super) fn on_dead(&mut self, now: Moment, doubt: &Doubt<'_>, out: &mut Output) {
+        let cause = if doubt.node == doubt.from { Cause::Goodbye } else { Cause::Told };
+        self.bury(now, doubt, cause, out);
+    }
+
+    pub(super) fn bury(&mut self, now: Moment, doubt: &Doubt<'_>, cause: Cause, out: &mut Output) {
+        let mut account = self.account(Some(doubt.from));
+        account.cause = Some(cause);
         let Some(member) = self.members.get_mut(doubt.node) else { return };
         if member.forgotten || doubt.incarnation < member.incarnation || member.is_gone() {
             return;
         }
         if member.name == self.me && !self.leave.is_leaving() {
             out.notices.push(Notice::Remark(Remark::DeathRefuted { from: doubt.from.to_owned() }));
-            self.refute(doubt.incarnation, out);
+            self.refute(doubt.incarnation, Some(doubt.from), out);
             return;
         }
         let left = doubt.node == doubt.from;
         let name = Name::clone(&member.name);
-        member.suspicion = None;
+        let before = Before::of(member);
+        if let Some(suspicion) = member.suspicion.take() {
+            account::doubted(now, &suspicion, &mut account);
+        }
         member.incarnation = doubt.incarnation;
         member.state = if left { State::Left } else { State::Dead };
         member.changed = now;
         // A member that says so itself has left, even when its intent was lost on the way.
         let meant = left || member.status == MemberStatus::Leaving;
         member.status = if meant { MemberStatus::Left } else { MemberStatus::Failed };
-        let state = member.to_state(self.config.pool);
+        before.compare(member, &mut account);
         self.gone += 1;
         self.last_gone = Some(now);
         self.deadlines.disarm(&Timer::Suspicion(Name::clone(&name)));
         self.deadlines.disarm(&Timer::Leaving(name));
         out.members_changed = true;
         if meant {
-            out.notices.push(Notice::Member(MemberEvent::Left(state)));
+            self.tell(doubt.node, account, MemberEvent::Left, out);
         } else {
             self.failed += 1;
-            out.notices.push(Notice::Member(MemberEvent::Failed(state)));
+            self.tell(doubt.node, account, MemberEvent::Failed, out);
         }
         self.rumour(doubt.node, &Message::Dead(*doubt));
         self.expect_reaping(now + self.config.timing.gossip_to_the_dead);
     }
 
     /// Says again that we are alive, in a way that beats the accusation.
-    fn refute(&mut self, accused: u32, out: &mut Output) {
+    fn refute(&mut self, accused: u32, accuser: Option<&str>, out: &mut Output) {
         self.incarnation = self.incarnation.max(accused).saturating_add(1);
         self.awareness.change(1);
         let me = Name::clone(&self.me);
         let Some(us) = self.members.get_mut(&me) else { return };
         us.incarnation = self.incarnation;
         let bytes = Message::Alive(us.to_alive()).to_bytes();
-        self.broadcasts.push(Class::Membership, Some(me), bytes);
+        self.broadcasts.push(Class::Membership, Some(Name::clone(&me)), bytes);
         out.members_changed = true;
+        self.tell(&me, self.account(accuser), MemberEvent::Refuted, out);
     }
 
     fn rumour(&mut self, about: &str, message: &Message<'_>) {

@@ -27,6 +27,14 @@ impl Suspicion {
         u32::try_from(self.doubters.len()).unwrap_or(u32::MAX).saturating_sub(1)
     }
 
+    pub(super) fn expected(&self) -> u32 {
+        self.expected
+    }
+
+    pub(super) fn doubters(&self) -> &[Name] {
+        &self.doubters
+    }
+
     /// True when `from` is new and still wanted: the news is worth passing on.
     pub(super) fn confirm(&mut self, from: &str) -> bool {
         if self.confirmations() >= self.expected || self.doubters.iter().any(|known| &**known == from) {

@@ -160,7 +160,7 @@ fn news_of_strangers_counts_only_when_they_are_alive() {
     let out = subject.hear(&[suspect("x", "a", 1), dead("y", "a", 1), alive("z", 4, 1)]);
     let names: Vec<_> = subject.swim.members().map(|member| &*member.name).collect();
     assert_eq!(names, ["me", "z"]);
-    assert!(matches!(&out.notices[..], [Notice::Member(MemberEvent::Joined(state))] if state.name == "z"));
+    assert!(matches!(&out.notices[..], [Notice::Member(MemberEvent::Joined(news))] if news.state.name == "z"));
 }
 
 #[test]

@@ -149,13 +149,20 @@ fn member(model: &mut Model, time: WallTime, node: &str, event: MemberEvent, tol
         story::member(model, time, node, &event);
     }
     match event {
-        MemberEvent::Reaped(state) => model.members.remove(state.pool, &state.name),
-        MemberEvent::Present(state) => model.members.put(state, None),
-        MemberEvent::Joined(state)
-        | MemberEvent::Leaving(state)
-        | MemberEvent::Left(state)
-        | MemberEvent::Failed(state)
-        | MemberEvent::Updated(state) => {
+        MemberEvent::Reaped(news) => model.members.remove(news.state.pool, &news.state.name),
+        MemberEvent::Rejected(_) => {}
+        MemberEvent::Present(news) => model.members.put(news.state, None),
+        MemberEvent::Joined(news)
+        | MemberEvent::Suspected(news)
+        | MemberEvent::Confirmed(news)
+        | MemberEvent::Refuted(news)
+        | MemberEvent::Failed(news)
+        | MemberEvent::Leaving(news)
+        | MemberEvent::Left(news)
+        | MemberEvent::Rejoined(news)
+        | MemberEvent::Alive(news)
+        | MemberEvent::Updated(news) => {
+            let state = news.state;
             let is_server = state.pool == Pool::Lan && state.tags.get("role").is_some_and(|role| role == "consul");
             if is_server
                 && matches!(state.status, shared::event::MemberStatus::Failed | shared::event::MemberStatus::Left)

@@ -18,7 +18,7 @@ fn comes_back(id: &str, state: RaftState, past: Option<ElectionRecord>) -> Story
     story.frame(60_000, Frame::Reset { reason });
     fixture::running(&mut story, 60_001, "srv-1", id, "172.20.20.10");
     let me = member("srv-1", "172.20.20.10", id, MemberStatus::Alive);
-    story.event(60_002, "srv-1", Body::Member(MemberEvent::Present(me)));
+    story.event(60_002, "srv-1", Body::Member(MemberEvent::Present(me.into())));
     if let Some(record) = past {
         story.event(60_003, "srv-1", Body::Election(ElectionEvent::Past(record)));
     }
@@ -44,7 +44,7 @@ fn an_agent_with_a_new_id_and_a_lower_term_is_another_cluster() {
     let id = "77770000-0000-4000-8000-000000000009";
     fixture::running(&mut story, 63_001, "srv-1", id, "172.20.20.10");
     let me = member("srv-1", "172.20.20.10", id, MemberStatus::Alive);
-    story.event(63_002, "srv-1", Body::Member(MemberEvent::Present(me)));
+    story.event(63_002, "srv-1", Body::Member(MemberEvent::Present(me.into())));
     story.event(63_003, "srv-1", Body::Election(ElectionEvent::Past(won(2, 62_500, "srv-1", &["srv-1"], 0))));
     story.event(63_004, "srv-1", Body::Raft(RaftEvent::State(state_of(id, 2, 62_501))));
     story.frame(63_005, Frame::SnapshotEnd);

@@ -80,7 +80,7 @@ fn a_leader_dies_and_the_election_is_told() {
 #[test]
 fn an_event_that_two_agents_tell_is_told_once() {
     let mut story = fixture::three();
-    let failed = Body::Member(MemberEvent::Failed(member("db-1", "172.20.20.31", "", MemberStatus::Failed)));
+    let failed = Body::Member(MemberEvent::Failed(member("db-1", "172.20.20.31", "", MemberStatus::Failed).into()));
     let id = EventId { boot: "ffff".into(), seq: 9 };
     let origin = Origin { node: "srv-2".into(), boot: "cdef".into(), seq: 77 };
     let event = Event { id, origin, time: t(61_000), node: "srv-2".into(), body: failed };
@@ -99,7 +99,7 @@ fn what_a_new_picture_does_not_mention_is_gone() {
     story.frame(62_000, Frame::Reset { reason: "too far behind".into() });
     shows(&mut story, &["db-1"]);
     let me = member("srv-1", "172.20.20.10", IDS[0], MemberStatus::Alive);
-    story.event(62_001, "srv-1", Body::Member(MemberEvent::Present(me)));
+    story.event(62_001, "srv-1", Body::Member(MemberEvent::Present(me.into())));
     story.frame(62_002, Frame::SnapshotEnd);
     hides(&mut story, &["db-1"]);
     shows(&mut story, &["1 of 1"]);
@@ -151,7 +151,7 @@ fn another_agent_takes_over_when_the_first_is_lost() {
     hides(&mut story, &["DISCONNECTED"]);
     // What the lost one still had on its way is not mixed in.
     let ghost = member("ghost", "10.0.0.9", "", MemberStatus::Alive);
-    story.event(40_300, "srv-2", Body::Member(MemberEvent::Joined(ghost)));
+    story.event(40_300, "srv-2", Body::Member(MemberEvent::Joined(ghost.into())));
     hides(&mut story, &["ghost"]);
 }
 
@@ -195,7 +195,7 @@ fn a_selection_follows_its_member_through_change_and_resize() {
     story.event(
         61_000,
         "srv-1",
-        Body::Member(MemberEvent::Failed(member("srv-2", "172.20.20.11", IDS[1], MemberStatus::Failed))),
+        Body::Member(MemberEvent::Failed(member("srv-2", "172.20.20.11", IDS[1], MemberStatus::Failed).into())),
     );
     story.screen(80, 24);
     assert_eq!(story.model.members.selected().map(|m| m.state.name.as_str()), Some("srv-2"));
@@ -211,7 +211,7 @@ fn a_frozen_log_counts_what_it_does_not_show() {
     story.event(
         61_000,
         "srv-1",
-        Body::Member(MemberEvent::Joined(member("web-1", "172.20.20.41", "", MemberStatus::Alive))),
+        Body::Member(MemberEvent::Joined(member("web-1", "172.20.20.41", "", MemberStatus::Alive).into())),
     );
     shows(&mut story, &["frozen, 1 newer"]);
     story.keys("f");
@@ -345,7 +345,7 @@ fn ten_thousand_members_and_fifty_thousand_events_stay_inside_the_budget() {
             &format!("10.0.{}.{}", at / 250, at % 250),
             "",
             MemberStatus::Alive,
-        ));
+        ).into());
         story.event(1, "node-0", Body::Member(present));
     }
     story.frame(2, Frame::SnapshotEnd);
@@ -388,7 +388,7 @@ fn a_leader_known_by_address_is_named_by_gossip_before_the_configuration_is_told
     let vm = named.lan().next().expect("a member").state.clone();
     named.clear();
     story.polled(10, Polled::Leader(None));
-    story.event(11, "vm", Body::Member(MemberEvent::Present(vm)));
+    story.event(11, "vm", Body::Member(MemberEvent::Present(vm.into())));
     let id = "1a217743-4c23-16a7-393a-b0d83e38e6df";
     story.line(
         900,

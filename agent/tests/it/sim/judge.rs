@@ -24,10 +24,10 @@ impl Judge {
 
     pub(crate) fn hear(&mut self, place: Place, now: Moment, notice: &Notice) {
         match notice {
-            Notice::Member(MemberEvent::Failed(state)) => self.failures.push((now, place, state.name.clone())),
+            Notice::Member(MemberEvent::Failed(news)) => self.failures.push((now, place, news.state.name.clone())),
             // It may come back as a new process that counts from 1 again.
-            Notice::Member(MemberEvent::Reaped(state) | MemberEvent::Joined(state)) => {
-                self.incarnations.entry(place).or_default().remove(&state.name);
+            Notice::Member(MemberEvent::Reaped(news) | MemberEvent::Joined(news) | MemberEvent::Rejoined(news)) => {
+                self.incarnations.entry(place).or_default().remove(&news.state.name);
             }
             _ => {}
         }
