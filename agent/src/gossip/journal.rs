@@ -54,7 +54,9 @@ pub(super) fn notice(scope: Scope, notice: &Notice) {
 fn member(scope: Scope, event: &MemberEvent) {
     let (name, address) = (&event.state().name, &event.state().address);
     match event {
-        MemberEvent::Joined(_) | MemberEvent::Rejoined(_) => line!(scope, serf, info, "serf: EventMemberJoin: {name} {address}"),
+        MemberEvent::Joined(_) | MemberEvent::Rejoined(_) => {
+            line!(scope, serf, info, "serf: EventMemberJoin: {name} {address}")
+        }
         MemberEvent::Left(_) => line!(scope, serf, info, "serf: EventMemberLeave: {name} {address}"),
         MemberEvent::Failed(_) => line!(scope, serf, info, "serf: EventMemberFailed: {name} {address}"),
         MemberEvent::Updated(_) => line!(scope, serf, info, "serf: EventMemberUpdate: {name}"),

@@ -151,7 +151,10 @@ mod tests {
             panic!("confirmed");
         };
         assert_eq!((second.account.from.as_deref(), second.account.confirmations), (Some("c"), Some(1)));
-        assert_eq!((second.account.suspected_by, second.account.suspected_ms), (vec!["b".into(), "c".into()], Some(1000)));
+        assert_eq!(
+            (second.account.suspected_by, second.account.suspected_ms),
+            (vec!["b".into(), "c".into()], Some(1000))
+        );
         assert!(hear(&mut swim, later, &suspect("a", "c")).is_empty(), "said twice is no confirmation");
 
         let refuted = hear(&mut swim, later, &alive("a", 2, 2, b"\xff\x80"));
@@ -170,7 +173,10 @@ mod tests {
             _ => None,
         });
         let account = failed.expect("a has failed");
-        assert_eq!((account.from.as_deref(), account.source, account.cause), (Some("me"), Some(Source::Own), Some(Cause::Silent)));
+        assert_eq!(
+            (account.from.as_deref(), account.source, account.cause),
+            (Some("me"), Some(Source::Own), Some(Cause::Silent))
+        );
         assert_eq!((account.suspected_ms, account.suspected_by), (Some(24_000), vec!["b".to_owned()]));
 
         let told = Message::Dead(Doubt { incarnation: 1, node: "b", from: "c" });

@@ -340,12 +340,9 @@ fn ten_thousand_members_and_fifty_thousand_events_stay_inside_the_budget() {
     story.link(0, Link::Live { kind: AgentKind::Quorate });
     story.frame(0, Frame::PictureBegins);
     for at in 0..10_000 {
-        let present = MemberEvent::Present(member(
-            &format!("node-{at}"),
-            &format!("10.0.{}.{}", at / 250, at % 250),
-            "",
-            MemberStatus::Alive,
-        ).into());
+        let present = MemberEvent::Present(
+            member(&format!("node-{at}"), &format!("10.0.{}.{}", at / 250, at % 250), "", MemberStatus::Alive).into(),
+        );
         story.event(1, "node-0", Body::Member(present));
     }
     story.frame(2, Frame::SnapshotEnd);
