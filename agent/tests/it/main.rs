@@ -1,5 +1,5 @@
-//! The agent's one integration binary: real processes on loopback addresses of their own, DNS over
-//! real sockets, and simulated pools.
+//! The agent's one integration binary: real processes on loopback addresses of their own and
+//! in networks of their own, DNS over real sockets, and simulated pools.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where and ends")]
 
@@ -8,6 +8,8 @@ mod commands;
 mod dns;
 mod events;
 mod kill;
+mod pool;
+mod pool_lan;
 mod server;
 mod sim;
 mod support;

@@ -1,14 +1,20 @@
-//! One agent as a process, on a loopback address that no other test uses, with Consul's default ports.
+//! One agent as a process, with Consul's default ports, on a loopback address that no other test uses or
+//! on a host of a network of the test's own.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::eventually::eventually;
 use super::http::{self, Answer};
+use super::lan::Host;
+
+/// For any answer that is not meant to wait.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// An agent that runs; killed when dropped.
 pub(crate) struct Agent {
@@ -16,6 +22,8 @@ pub(crate) struct Agent {
     pub address: String,
     arguments: Vec<String>,
     log: PathBuf,
+    /// None: this machine's loopback.
+    host: Option<Arc<Host>>,
 }
 
 /// How an agent ended, and all it said.
@@ -26,10 +34,11 @@ pub(crate) struct Ended {
 }
 
 /// An address of this process's own: tests of several processes run side by side.
-fn own_address() -> String {
+pub(crate) fn own_address() -> String {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let pid = std::process::id();
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!((1..255).contains(&next), "this process has used up its addresses");
     format!("127.{}.{}.{next}", 1 + (pid >> 8) % 250, pid % 256)
 }
 
@@ -58,12 +67,17 @@ impl Agent {
 
     #[track_caller]
     pub(crate) fn launch(dir: &Path, more: &[&str]) -> Self {
-        let address = own_address();
+        Self::launch_at(own_address(), None, dir, more)
+    }
+
+    /// On a host of a network, or at an address of our own choice.
+    #[track_caller]
+    pub(crate) fn launch_at(address: String, host: Option<&Arc<Host>>, dir: &Path, more: &[&str]) -> Self {
         let mut arguments = vec![format!("-bind={address}"), format!("-client={address}")];
         arguments.extend(more.iter().map(ToString::to_string));
         let log = dir.join("agent.log");
-        let child = spawn(&arguments, &log);
-        Self { child, address, arguments, log }
+        let child = spawn(&arguments, &log, host);
+        Self { child, address, arguments, log, host: host.cloned() }
     }
 
     /// Runs an agent that is expected to refuse: its code and output.
@@ -72,7 +86,7 @@ impl Agent {
         let dir = scratch();
         let log = dir.path().join("agent.log");
         let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-        let mut child = spawn(&arguments, &log);
+        let mut child = spawn(&arguments, &log, None);
         let code = wait_for_end(&mut child);
         Ended { code, output: read(&log) }
     }
@@ -80,17 +94,37 @@ impl Agent {
     /// Again, with the same arguments, after it was killed or stopped.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.arguments, &self.log);
-        self.wait_for_http();
+        self.start_again();
         self.wait_for_leader();
+    }
+
+    /// As `restart`, of one that need not lead.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.arguments, &self.log, self.host.as_ref());
+        self.wait_for_http();
+    }
+
+    /// Again, somewhere else.
+    #[track_caller]
+    pub(crate) fn start_again_at(&mut self, address: String) {
+        let moved = |argument: &String| argument.replace(&self.address, &address);
+        self.arguments = self.arguments.iter().map(moved).collect();
+        self.address = address;
+        self.start_again();
     }
 
     pub(crate) fn http(&self) -> String {
         format!("{}:8500", self.address)
     }
 
+    fn ask(&self, line: &str, body: &str) -> std::io::Result<Answer> {
+        let ask = || http::request(&self.http(), line, body, ANSWER_MAX);
+        self.host.as_ref().map_or_else(ask, |host| host.within(ask))
+    }
+
     pub(crate) fn try_get(&self, path: &str) -> std::io::Result<Answer> {
-        http::request(&self.http(), &format!("GET {path}"), "", Duration::from_secs(20))
+        self.ask(&format!("GET {path}"), "")
     }
 
     #[track_caller]
@@ -99,7 +133,7 @@ impl Agent {
     }
 
     pub(crate) fn try_put(&self, path: &str, body: &str) -> std::io::Result<Answer> {
-        http::request(&self.http(), &format!("PUT {path}"), body, Duration::from_secs(20))
+        self.ask(&format!("PUT {path}"), body)
     }
 
     #[track_caller]
@@ -130,7 +164,7 @@ impl Agent {
     }
 
     #[track_caller]
-    fn wait_for_http(&self) {
+    pub(crate) fn wait_for_http(&self) {
         let seen = eventually(
             "HTTP",
             || self.try_get("/v1/agent/self").map(|a| a.status).map_err(|e| (e, self.log())),
@@ -154,15 +188,16 @@ impl Drop for Agent {
 }
 
 #[track_caller]
-fn spawn(arguments: &[String], log: &Path) -> Child {
+fn spawn(arguments: &[String], log: &Path, host: Option<&Arc<Host>>) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("a log file");
-    Command::new(env!("CARGO_BIN_EXE_agent"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a second handle"))
-        .stderr(log)
-        .spawn()
-        .expect("the agent starts")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+    command.args(arguments).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+    let mut start = || command.spawn().expect("the agent starts");
+    match host {
+        None => start(),
+        Some(host) => host.within(start),
+    }
 }
 
 #[track_caller]

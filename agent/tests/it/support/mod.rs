@@ -3,8 +3,10 @@
 mod agent;
 mod eventually;
 mod http;
+pub(crate) mod lan;
+pub(crate) mod pool;
 pub(crate) mod real_consul;
 
-pub(crate) use agent::{Agent, Ended, scratch};
-pub(crate) use eventually::eventually;
+pub(crate) use agent::{Agent, Ended, own_address, scratch};
+pub(crate) use eventually::{eventually, throughout, within};
 pub(crate) use http::Stream;
