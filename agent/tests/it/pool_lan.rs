@@ -58,7 +58,9 @@ fn weather() -> (usize, Duration) {
     let Some(text) = std::env::var_os("QUORATE_WEATHER") else { return (8, Duration::from_secs(45)) };
     let text = text.into_string().expect("text");
     let words: Vec<&str> = text.split_whitespace().collect();
-    let [count, "agents", seconds, "s"] = words[..] else { panic!("QUORATE_WEATHER is `25 agents 600 s`, not `{text}`") };
+    let [count, "agents", seconds, "s"] = words[..] else {
+        panic!("QUORATE_WEATHER is `25 agents 600 s`, not `{text}`")
+    };
     (count.parse().expect("a count of agents"), Duration::from_secs(seconds.parse().expect("seconds")))
 }
 

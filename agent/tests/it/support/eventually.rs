@@ -16,7 +16,12 @@ pub(crate) fn eventually<T: Debug>(what: &str, ask: impl FnMut() -> T, good: imp
 /// As `eventually`, of what takes its time by design.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "a test has to stop waiting")]
-pub(crate) fn within<T: Debug>(limit: Duration, what: &str, mut ask: impl FnMut() -> T, good: impl Fn(&T) -> bool) -> T {
+pub(crate) fn within<T: Debug>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> T,
+    good: impl Fn(&T) -> bool,
+) -> T {
     let start = Instant::now();
     loop {
         let seen = ask();

@@ -93,7 +93,8 @@ impl Lan {
         }
         let weather = Arc::new(Mutex::new(Weather::default()));
         let ended = Arc::new(AtomicBool::new(false));
-        let wire = Wire { links, weather: Arc::clone(&weather), ended: Arc::clone(&ended), on_the_way: BinaryHeap::new() };
+        let wire =
+            Wire { links, weather: Arc::clone(&weather), ended: Arc::clone(&ended), on_the_way: BinaryHeap::new() };
         Some(Self { hosts, weather, ended, wire: Some(std::thread::spawn(move || wire.carry())) })
     }
 
@@ -146,7 +147,8 @@ impl Drop for Lan {
 fn host(place: usize) -> Result<(Host, File), String> {
     // SAFETY: the flag concerns the network alone, and this thread runs nothing else.
     #[expect(unsafe_code, reason = "there is no other way to a namespace")]
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|e| format!("no network namespace: {e}"))?;
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+        .map_err(|e| format!("no network namespace: {e}"))?;
     let namespace = File::open("/proc/thread-self/ns/net").map_err(|e| format!("no way back to a namespace: {e}"))?;
     let link = interface()?;
     let address = format!("{}.{}.{}.{}", NETWORK[0], NETWORK[1], NETWORK[2], usize::from(FIRST) + place);
@@ -157,7 +159,11 @@ fn host(place: usize) -> Result<(Host, File), String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| format!("no program `ip`: {e}"))?;
-    ip.stdin.take().expect("it is piped").write_all(lines.as_bytes()).map_err(|e| format!("`ip` does not listen: {e}"))?;
+    ip.stdin
+        .take()
+        .expect("it is piped")
+        .write_all(lines.as_bytes())
+        .map_err(|e| format!("`ip` does not listen: {e}"))?;
     let done = ip.wait_with_output().map_err(|e| format!("`ip`: {e}"))?;
     if !done.status.success() {
         return Err(format!("`ip`: {}", String::from_utf8_lossy(&done.stderr).trim()));

@@ -84,9 +84,8 @@ impl PoolOf {
     #[track_caller]
     pub(crate) fn among_see(&self, among: &[usize], but: &[(usize, &'static str)]) {
         let status = |place| but.iter().find(|(other, _)| *other == place).map_or("alive", |(_, status)| status);
-        let place_of = |(place, (name, agent)): (usize, &(String, Agent))| {
-            (name.clone(), (status(place), agent.address.clone()))
-        };
+        let place_of =
+            |(place, (name, agent)): (usize, &(String, Agent))| (name.clone(), (status(place), agent.address.clone()));
         let expected: Seen = self.agents.iter().enumerate().map(place_of).collect();
         for &place in among.iter().filter(|place| status(**place) == "alive") {
             let what = format!("what {} sees is {expected:?}", self.agents[place].0);
