@@ -45,7 +45,8 @@ fn a_host_that_is_gone_comes_back_somewhere_else() {
     pool.at(2).stop(Signal::KILL);
     pool.among_see(&[0, 1], &[(2, "failed")]);
     let dir = scratch();
-    let more = ["-node=n3", "-data-dir", &dir.path().join("data").to_string_lossy()];
+    let data = format!("-data-dir={}", dir.path().join("data").display());
+    let more = ["-node=n3", data.as_str()];
     let moved = Agent::launch_at(lan.hosts[3].address.clone(), Some(&lan.hosts[3]), dir.path(), &more);
     moved.wait_for_http();
     pool.agents[2].1 = moved;
