@@ -66,7 +66,6 @@ fn weather() -> (usize, Duration) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "figures for whoever asks for them")]
 fn in_bad_weather_no_live_member_is_declared_failed() {
     let (count, span) = weather();
     let Some(lan) = Lan::new("in_bad_weather_no_live_member_is_declared_failed", count) else { return };
