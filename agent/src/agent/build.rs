@@ -222,6 +222,7 @@ async fn open_pool(
         hurried: config.dev,
         server: config.server,
         seal,
+        coordinates: !config.disable_coordinates,
     };
     let what = if config.server { "server" } else { "client" };
     let pool_name = if wan { "WAN" } else { "LAN" };
@@ -325,6 +326,7 @@ fn start_edges(
         datacenter: config.datacenter.clone(),
         server: config.server,
         bootstrap: config.bootstrap,
+        coordinates: !config.disable_coordinates,
         encrypted: lan.seal().is_on(),
         version: tags::API_VERSION,
         revision: String::new(),

@@ -31,7 +31,7 @@ pub(super) async fn oneself(call: Call, _: Method) -> Result<Response, Refusal> 
             "Version": context.version,
         },
         "DebugConfig": context.debug_config,
-        "Coord": { "Vec": ([0.0; 8]), "Error": 1.5, "Adjustment": 0.0, "Height": 0.00001 },
+        "Coord": context.lan.places().await.ours,
         "Member": member,
         "Stats": stats(context),
         "Meta": meta,
@@ -166,7 +166,7 @@ fn serf_stats(context: &Context, pool: &Gossip) -> Value {
     let members = members.borrow();
     let count = |status: MemberStatus| members.iter().filter(|member| member.status == status).count().to_string();
     texts([
-        ("coordinate_resets", "0".to_owned()),
+        ("coordinate_resets", facts.coordinate_resets.to_string()),
         ("encrypted", context.encrypted.to_string()),
         ("event_queue", facts.event_queue.to_string()),
         ("event_time", facts.event_time.to_string()),

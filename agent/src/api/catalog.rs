@@ -6,6 +6,7 @@ use axum::response::Response;
 use shared::api::catalog::{NodeServiceList, NodeServices};
 
 use super::convert;
+use super::coordinate::Near;
 use super::error::{Error, Refusal};
 use super::extract::{Call, ReadParams};
 use super::reply::{self, Meta};
@@ -14,7 +15,6 @@ use crate::backend;
 use crate::store::query::{Answer, Query};
 
 /// What the catalog and health understand later; until then they would change the answer unseen.
-/// `near` is not among them: while no node has a coordinate it changes nothing.
 const UNSUPPORTED: &[&str] = &["filter", "node-meta"];
 
 impl Call {
@@ -73,7 +73,10 @@ pub(super) async fn datacenters(call: Call, _: Method) -> Result<Response, Refus
 
 pub(super) async fn nodes(call: Call, _: Method) -> Result<Response, Refusal> {
     let (meta, answer) = call.ask(Query::Nodes).await?;
-    let Answer::Nodes(nodes) = answer else { return Err(Error::Mismatch.into()) };
+    let Answer::Nodes(mut nodes) = answer else { return Err(Error::Mismatch.into()) };
+    if let Some(near) = Near::of(&call).await {
+        near.sort(&mut nodes, |node| &node.fields.name);
+    }
     let nodes: Vec<_> = nodes.iter().map(|node| convert::node(node)).collect();
     reply::json_with(&call, meta, &nodes)
 }
@@ -92,7 +95,10 @@ pub(super) async fn service(call: Call, _: Method) -> Result<Response, Refusal> 
     let tags = call.tags();
     let query = Query::ServiceNodes { service: call.tail("service name")?, tag: tags.first().cloned() };
     let (meta, answer) = call.ask_with(query, params).await?;
-    let Answer::ServiceNodes(instances) = answer else { return Err(Error::Mismatch.into()) };
+    let Answer::ServiceNodes(mut instances) = answer else { return Err(Error::Mismatch.into()) };
+    if let Some(near) = Near::of(&call).await {
+        near.sort(&mut instances, |(node, _)| &node.fields.name);
+    }
     let rows: Vec<_> = instances
         .iter()
         .filter(|(_, service)| has_tags(&tags, &service.fields.tags))

@@ -58,6 +58,14 @@ pub(super) enum Error {
     /// A parameter that would change the answer and is not there yet.
     #[error("The parameter {0:?} is not supported by this agent yet")]
     Unsupported(&'static str),
+    #[error("Coordinate support disabled")]
+    CoordinatesOff,
+    /// Consul's words for what is wrong with a coordinate.
+    #[error("{0}")]
+    Coordinate(&'static str),
+    /// A body that is not what it should be.
+    #[error("Request decode failed: {0}")]
+    Decode(String),
     #[error("No path to datacenter")]
     Datacenter,
     /// Why no address answered, Consul's words.
@@ -82,6 +90,7 @@ impl Error {
         match self {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Blocked => StatusCode::FORBIDDEN,
+            Self::CoordinatesOff => StatusCode::UNAUTHORIZED,
             Self::Missing(_)
             | Self::Index
             | Self::Wait
@@ -92,6 +101,7 @@ impl Error {
             | Self::Passing
             | Self::ConflictingFlags(_)
             | Self::Body(_)
+            | Self::Decode(_)
             | Self::KeyNotText
             | Self::SegmentOfWan
             | Self::LogLevel(_) => StatusCode::BAD_REQUEST,
@@ -103,6 +113,7 @@ impl Error {
             | Self::Segments
             | Self::NoWan
             | Self::Datacenter
+            | Self::Coordinate(_)
             | Self::Join(_)
             | Self::Control(_)
             | Self::Mismatch

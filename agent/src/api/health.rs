@@ -4,6 +4,7 @@ use axum::response::Response;
 
 use super::catalog::{has_tags, mark_cached};
 use super::convert;
+use super::coordinate::Near;
 use super::error::{Error, Refusal};
 use super::extract::{Call, ReadParams};
 use super::reply;
@@ -13,7 +14,10 @@ use crate::store::query::{Answer, Query};
 
 async fn checks_of(call: &Call, query: Query, params: ReadParams) -> Result<Response, Refusal> {
     let (meta, answer) = call.ask_with(query, params).await?;
-    let Answer::Checks(checks) = answer else { return Err(Error::Mismatch.into()) };
+    let Answer::Checks(mut checks) = answer else { return Err(Error::Mismatch.into()) };
+    if let Some(near) = Near::of(call).await {
+        near.sort(&mut checks, |check| &check.node);
+    }
     let checks: Vec<_> = checks.iter().map(|check| convert::check(check)).collect();
     reply::json_with(call, meta, &checks)
 }
@@ -56,7 +60,10 @@ pub(super) async fn service(call: Call, _: Method) -> Result<Response, Refusal> 
         passing_only: passing_only(&call)?,
     };
     let (meta, answer) = call.ask_with(query, params).await?;
-    let Answer::Health(instances) = answer else { return Err(Error::Mismatch.into()) };
+    let Answer::Health(mut instances) = answer else { return Err(Error::Mismatch.into()) };
+    if let Some(near) = Near::of(&call).await {
+        near.sort(&mut instances, |instance| &instance.node.fields.name);
+    }
     let rows: Vec<_> = instances
         .iter()
         .filter(|instance| has_tags(&tags, &instance.service.fields.tags))

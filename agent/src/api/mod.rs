@@ -7,6 +7,9 @@
 mod agent;
 mod catalog;
 mod convert;
+mod coordinate;
+#[cfg(test)]
+mod coordinate_tests;
 mod error;
 mod extract;
 mod health;
@@ -56,6 +59,8 @@ pub struct Context {
     pub datacenter: String,
     pub server: bool,
     pub bootstrap: bool,
+    /// Network coordinates are kept and told.
+    pub coordinates: bool,
     /// Gossip is encrypted.
     pub encrypted: bool,
     /// The API level that programs see, `1.8.7`.
@@ -121,6 +126,10 @@ static ENDPOINTS: &[Endpoint] = endpoints![
     "/v1/catalog/nodes"                  GET  catalog::nodes,
     "/v1/catalog/service/"               GET  catalog::service,
     "/v1/catalog/services"               GET  catalog::services,
+    "/v1/coordinate/datacenters"         GET  coordinate::datacenters,
+    "/v1/coordinate/node/"               GET  coordinate::node,
+    "/v1/coordinate/nodes"               GET  coordinate::nodes,
+    "/v1/coordinate/update"              PUT  coordinate::update,
     "/v1/health/checks/"                 GET  health::checks,
     "/v1/health/node/"                   GET  health::node,
     "/v1/health/service/"                GET  health::service,

@@ -51,6 +51,11 @@ impl Meta {
         }
     }
 
+    /// Of a pool, which is as it is.
+    pub(super) fn of_gossip(index: u64, known_leader: bool) -> Self {
+        Self { index: index.max(1), known_leader, last_contact_ms: 0, freshness: None }
+    }
+
     fn of_nothing() -> Self {
         Self { index: 1, known_leader: false, last_contact_ms: 0, freshness: None }
     }

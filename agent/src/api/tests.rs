@@ -45,13 +45,13 @@ pub(super) struct Lab {
 /// What came back, text as text.
 #[derive(Debug)]
 pub(super) struct Seen {
-    status: u16,
+    pub(super) status: u16,
     headers: HeaderMap,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Seen {
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("-", |value| value.to_str().expect("a text header"))
     }
 }
@@ -62,6 +62,7 @@ async fn pool(name: &str, pool: Pool, tasks: &Tasks) -> Gossip {
     let (notices, _) = mpsc::channel(64);
     let options = gossip::Options {
         seal: gossip::seal::Seal::new(Vec::new(), true, true),
+        coordinates: true,
         pool,
         name: name.to_owned(),
         bind: ([127, 0, 0, 1], 0).into(),
@@ -136,6 +137,7 @@ impl Lab {
             datacenter: "dc1".to_owned(),
             server: true,
             bootstrap: true,
+            coordinates: true,
             encrypted: false,
             version: "1.8.7",
             revision: "quorate-0".to_owned(),
@@ -150,7 +152,7 @@ impl Lab {
         Self { context: Arc::new(context), tasks }
     }
 
-    async fn send(&self, line: &str, body: &str, headers: &[(&str, &str)]) -> Seen {
+    pub(super) async fn send(&self, line: &str, body: &str, headers: &[(&str, &str)]) -> Seen {
         let (method, uri) = line.split_once(' ').expect("a method and a path");
         let mut request = Request::builder().method(method).uri(uri).header("host", "x");
         for (name, value) in headers {
@@ -165,21 +167,21 @@ impl Lab {
         Seen { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
-    async fn ask(&self, line: &str) -> Seen {
+    pub(super) async fn ask(&self, line: &str) -> Seen {
         self.send(line, "", &[]).await
     }
 
     /// Asks and holds the answer against what the reference says.
-    async fn check(&self, line: &str, status: u16, body: &str) {
+    pub(super) async fn check(&self, line: &str, status: u16, body: &str) {
         let seen = self.ask(line).await;
         assert_eq!((seen.status, seen.body.as_str()), (status, body), "{line}");
     }
 
-    async fn put(&self, path: &str, value: &str) -> String {
+    pub(super) async fn put(&self, path: &str, value: &str) -> String {
         self.send(&format!("PUT {path}"), value, &[]).await.body
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         assert!(self.tasks.end(Duration::from_secs(5)).await, "tasks end");
     }
 }

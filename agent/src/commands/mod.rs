@@ -11,6 +11,7 @@ mod members;
 mod monitor;
 mod offline;
 mod operator;
+mod rtt;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,7 @@ pub const VERBS: &[Word] = &[
     Word::Verb(&monitor::MONITOR),
     Word::Group(&operator::GROUP),
     Word::Verb(&agent::RELOAD),
+    Word::Verb(&rtt::RTT),
     Word::Verb(&offline::VALIDATE),
     Word::Verb(&offline::VERSION_VERB),
 ];

@@ -56,6 +56,8 @@ fn wrong_arguments_are_refused_before_anybody_is_asked() {
     refused(&agent::LEAVE, "x y", "Error found unexpected args: [x y]");
     refused(&offline::VALIDATE, "", "Must specify at least one config file or directory");
     refused(&offline::VERSION_VERB, "-format=x", "Unknown format: x");
+    refused(&rtt::RTT, "", "One or two node names must be specified");
+    refused(&rtt::RTT, "a b c", "One or two node names must be specified");
     let client = "Error connecting to Consul agent: both client cert and client key must be provided";
     refused(&agent::INFO, "-client-cert=/nope", client);
 }

@@ -102,7 +102,7 @@ pub(super) const TABLE: &[Key] = &[
     works("datacenter", Text),
     works("default_query_time", Duration),
     harmless("disable_anonymous_signature", Bool, "nothing is sent anywhere; there is nothing to switch off"),
-    harmless("disable_coordinates", Bool, "coordinates are not built yet"),
+    works("disable_coordinates", Bool),
     harmless("disable_host_node_id", Bool, "node IDs are always random and kept in the data directory"),
     harmless("disable_http_unprintable_char_filter", Bool, "paths with unprintable characters are always refused"),
     works("disable_keyring_file", Bool),

@@ -9,17 +9,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::api::coordinate::Coordinate;
 use shared::event::{MemberEvent, MemberState};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::journal::{self, Scope};
+use super::place::Places;
 use super::resolve::dial_text;
 use super::seal::Seal;
 use super::tcp::{STREAM_TIME_MAX, ask, read_message, write_answer};
 use crate::clock;
 use crate::seats::Seats;
+use crate::swim::member::Name;
 use crate::swim::{
     Dial, Facts, ForceLeaveRefusal, Input, Notice, Order, Output, Packet, Reply, StreamId, Swim, Ticket,
 };
@@ -42,6 +45,8 @@ pub(super) enum Request {
     Join { to: SocketAddr, done: oneshot::Sender<Result<(), String>> },
     ForceLeave { name: String, prune: bool, done: oneshot::Sender<Result<(), ForceLeaveRefusal>> },
     Leave { done: oneshot::Sender<()> },
+    Places { done: oneshot::Sender<Places> },
+    SetPlace { name: String, coordinate: Coordinate },
 }
 
 /// What a stream's task has to say.
@@ -186,8 +191,26 @@ impl Driver {
                 self.leaves.push(done);
                 Order::Leave
             }
+            Request::Places { done } => {
+                // Who asked and went away needs no answer.
+                let _ = done.send(self.places());
+                return;
+            }
+            Request::SetPlace { name, coordinate } => Order::SetCoordinate { name, coordinate },
         };
         self.swim.handle(clock::now(), Input::Order(order), out);
+    }
+
+    fn places(&self) -> Places {
+        let list = |places: &mut dyn Iterator<Item = (&Name, Coordinate)>| {
+            places.map(|(name, coordinate)| (name.to_string(), coordinate)).collect()
+        };
+        Places {
+            index: self.swim.facts().coordinate_index,
+            ours: self.swim.coordinate(),
+            members: list(&mut self.swim.coordinates()),
+            others: list(&mut self.swim.other_coordinates()),
+        }
     }
 
     async fn carry_out(&mut self, out: &mut Output) {

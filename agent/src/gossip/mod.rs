@@ -6,6 +6,7 @@
 mod driver;
 mod journal;
 pub mod keyring;
+mod place;
 mod resolve;
 pub mod seal;
 mod tcp;
@@ -29,6 +30,7 @@ use crate::swim::{self, Facts, ForceLeaveRefusal, Output, Swim};
 use crate::tasks::Tasks;
 use driver::{Driver, Parts, Request};
 use journal::Scope;
+pub use place::Places;
 use seal::Seal;
 
 /// Orders waiting for the pool's task; whoever orders more waits.
@@ -54,6 +56,8 @@ pub struct Options {
     pub server: bool,
     /// Without keys gossip is plain.
     pub seal: Arc<Seal>,
+    /// Tell and take coordinates.
+    pub coordinates: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +140,7 @@ impl Gossip {
             tags: options.tags,
             timing: if options.hurried { timing.hurried() } else { timing },
             seal_bytes: if seal.is_on() { seal::SEAL_BYTES } else { 0 },
+            coordinates: options.coordinates,
         };
         let mut first = Output::default();
         // The one draw of chance: from here on the machine's dice are its own.

@@ -18,6 +18,7 @@ fn options(name: &str) -> Options {
         hurried: true,
         server: true,
         seal: Seal::new(Vec::new(), true, true),
+        coordinates: true,
     }
 }
 

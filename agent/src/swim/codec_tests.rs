@@ -12,7 +12,7 @@ fn from_hex(text: &str) -> Vec<u8> {
     text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-fn captured(carrier: &str) -> Vec<Vec<u8>> {
+pub(super) fn captured(carrier: &str) -> Vec<Vec<u8>> {
     let lines = CAPTURED.lines().filter_map(|line| line.split_once(' '));
     lines.filter(|(on, _)| *on == carrier).map(|(_, hex)| from_hex(hex)).collect()
 }

@@ -134,6 +134,7 @@ impl Swim {
             }
             MemberStatus::Failed => {
                 member.status = MemberStatus::Left;
+                Self::forget_coordinate(&mut self.vivaldi, member);
                 before.compare(member, &mut account);
                 account.cause = Some(Cause::Forced);
                 self.failed -= 1;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use shared::event::{MemberState, MemberStatus, Pool};
 
 use super::codec::{Alive, State};
+use super::coordinate::Peer;
 use super::msgpack::{Reader, Writer};
 use super::suspicion::Suspicion;
 use crate::moment::Moment;
@@ -39,6 +40,7 @@ pub struct Member {
     /// SWIM has forgotten it: dead for so long that nobody gossips to it; serf still lists it.
     pub forgotten: bool,
     pub(super) suspicion: Option<Box<Suspicion>>,
+    pub(super) coordinate: Option<Box<Peer>>,
 }
 
 impl Member {
@@ -55,6 +57,7 @@ impl Member {
             status_ltime: 0,
             forgotten: false,
             suspicion: None,
+            coordinate: None,
         }
     }
 

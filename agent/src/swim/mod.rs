@@ -11,6 +11,9 @@ mod broadcast;
 pub mod codec;
 #[cfg(test)]
 mod codec_tests;
+pub mod coordinate;
+#[cfg(test)]
+mod coordinate_tests;
 mod deadlines;
 mod intent;
 mod lamport;
@@ -37,6 +40,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use shared::api::coordinate::Coordinate;
 use shared::event::{MemberEvent, MemberState, Pool, Source};
 
 use crate::moment::Moment;
@@ -59,6 +63,8 @@ pub struct Config {
     pub timing: Timing,
     /// What encryption adds to a packet.
     pub seal_bytes: usize,
+    /// Tell our coordinate in acks, and take others'.
+    pub coordinates: bool,
 }
 
 /// Joins one order to its outcome; chosen by who gives the order.
@@ -99,12 +105,14 @@ pub enum Input<'a> {
 }
 
 /// What our own agent wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Exchange states with whoever is there. Ends in [`Notice::JoinEnded`].
     Join { ticket: Ticket, to: SocketAddr },
     /// Ends in [`Notice::Left`], soon when alone, else when it was told and has spread.
     Leave,
+    /// Gives a node a coordinate from outside. Not answered.
+    SetCoordinate { name: String, coordinate: Coordinate },
     /// Ends in [`Notice::ForceLeaveEnded`].
     ForceLeave { ticket: Ticket, name: String, prune: bool },
 }
@@ -236,6 +244,8 @@ pub struct Counters {
     pub rumours_dropped: u64,
     /// Members, relays or intents not taken for want of room.
     pub refused: u64,
+    /// Coordinates that no honest member would send.
+    pub coordinates_rejected: u64,
 }
 
 /// Figures about the pool and our part in it.
@@ -251,6 +261,10 @@ pub struct Facts {
     pub intent_queue: usize,
     pub event_queue: usize,
     pub query_queue: usize,
+    /// Grows when coordinates changed; at least 1.
+    pub coordinate_index: u64,
+    /// How often our own coordinate had to begin anew.
+    pub coordinate_resets: u64,
     pub counters: Counters,
 }
 
@@ -287,6 +301,7 @@ pub struct Swim {
     last_gossip: Option<Moment>,
     /// Place in `order` of who was told last.
     next_listener: usize,
+    vivaldi: coordinate::Vivaldi,
     counters: Counters,
 }
 
@@ -319,6 +334,7 @@ impl Swim {
             last_dial: 0,
             last_gossip: None,
             next_listener: 0,
+            vivaldi: coordinate::Vivaldi::default(),
             counters: Counters::default(),
             config,
         };
@@ -345,6 +361,7 @@ impl Swim {
             Input::Answered { dial, bytes } => self.answered(now, dial, bytes, out),
             Input::Unanswered { dial, reason, refused } => self.unanswered(now, dial, reason, refused, out),
             Input::Order(Order::Join { ticket, to }) => self.start_join(ticket, to, out),
+            Input::Order(Order::SetCoordinate { name, coordinate }) => self.set_coordinate(&name, coordinate),
             Input::Order(Order::Leave) => self.start_leave(now, out),
             Input::Order(Order::ForceLeave { ticket, name, prune }) => {
                 let outcome = self.force_leave(now, &name, prune, out);
@@ -378,7 +395,13 @@ impl Swim {
             intent_queue: waiting(broadcast::Class::Intent),
             event_queue: waiting(broadcast::Class::Event),
             query_queue: waiting(broadcast::Class::Query),
-            counters: Counters { rumours_dropped: self.broadcasts.dropped, ..self.counters },
+            coordinate_index: self.vivaldi.index,
+            coordinate_resets: self.vivaldi.resets,
+            counters: Counters {
+                rumours_dropped: self.broadcasts.dropped,
+                coordinates_rejected: self.vivaldi.rejected,
+                ..self.counters
+            },
         }
     }
 

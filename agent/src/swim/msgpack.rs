@@ -249,6 +249,12 @@ impl Writer<'_> {
         }
     }
 
+    /// Always eight bytes, as Go's library writes a float64.
+    pub(super) fn float(&mut self, value: f64) {
+        self.0.push(0xcb);
+        self.0.extend(value.to_bits().to_be_bytes());
+    }
+
     pub(super) fn boolean(&mut self, value: bool) {
         self.0.push(if value { 0xc3 } else { 0xc2 });
     }

@@ -251,7 +251,6 @@ impl Swim {
     }
 
     pub(super) fn on_ack(&mut self, now: Moment, seq: u32, payload: &[u8], out: &mut Output) {
-        let _ = payload;
         let ours = self.probe.cycle().is_some_and(|cycle| cycle.seq == seq);
         if !ours {
             self.relay_acked(seq, out);
@@ -259,6 +258,11 @@ impl Swim {
         }
         if let Phase::Direct(cycle) | Phase::Indirect(Wide { cycle, .. }) = std::mem::take(&mut self.probe.phase) {
             self.awareness.change(-1);
+            // Who asked for us sends no payload on, and what comes later than this measures nothing.
+            let round_trip = now.since(cycle.sent);
+            if round_trip <= self.config.timing.probe_timeout {
+                self.take_coordinate(now, &cycle.target, round_trip, payload);
+            }
             self.end_probe(now, &cycle);
         }
     }
@@ -288,7 +292,8 @@ impl Swim {
         }
         let to = ping.source.map_or(from, |source| source.address);
         let crc = ping.source.and_then(|source| self.members.get(source.node)).is_some_and(knows_crc);
-        self.send(to, crc, &[Message::Ack { seq: ping.seq, payload: &[] }], out);
+        let payload = self.ack_payload();
+        self.send(to, crc, &[Message::Ack { seq: ping.seq, payload: &payload }], out);
     }
 
     /// Whether a packet to this address may carry a CRC, when a member is known there by name.

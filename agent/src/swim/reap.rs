@@ -48,7 +48,8 @@ impl Swim {
 
     /// Lists a member that is gone no longer.
     pub(super) fn drop_member(&mut self, name: &Name, cause: Cause, out: &mut Output) {
-        let Some(member) = self.members.remove(name) else { return };
+        let Some(mut member) = self.members.remove(name) else { return };
+        Self::forget_coordinate(&mut self.vivaldi, &mut member);
         if member.status == MemberStatus::Failed {
             self.failed -= 1;
         }

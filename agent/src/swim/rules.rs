@@ -261,6 +261,9 @@ impl Swim {
         let meant = left || member.status == MemberStatus::Leaving;
         member.status = if meant { MemberStatus::Left } else { MemberStatus::Failed };
         before.compare(member, &mut account);
+        if meant {
+            Self::forget_coordinate(&mut self.vivaldi, member);
+        }
         self.gone += 1;
         self.last_gone = Some(now);
         self.deadlines.disarm(&Timer::Suspicion(Name::clone(&name)));

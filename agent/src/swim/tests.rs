@@ -21,7 +21,7 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 8301))
 }
 
-fn alive<'a>(node: &'a str, last: u8, incarnation: u32) -> Message<'a> {
+pub(super) fn alive<'a>(node: &'a str, last: u8, incarnation: u32) -> Message<'a> {
     Message::Alive(Alive { incarnation, node, address: address(last), meta: b"\xff\x80", versions: VERSIONS })
 }
 
@@ -29,14 +29,14 @@ fn suspect<'a>(node: &'a str, from: &'a str, incarnation: u32) -> Message<'a> {
     Message::Suspect(Doubt { incarnation, node, from })
 }
 
-fn dead<'a>(node: &'a str, from: &'a str, incarnation: u32) -> Message<'a> {
+pub(super) fn dead<'a>(node: &'a str, from: &'a str, incarnation: u32) -> Message<'a> {
     Message::Dead(Doubt { incarnation, node, from })
 }
 
 /// One member `me` at 10.0.0.1 and its clock.
-struct Subject {
-    swim: Swim,
-    now: Moment,
+pub(super) struct Subject {
+    pub(super) swim: Swim,
+    pub(super) now: Moment,
 }
 
 impl Subject {
@@ -48,13 +48,14 @@ impl Subject {
             tags: BTreeMap::new(),
             timing: Timing::lan(),
             seal_bytes: 0,
+            coordinates: true,
         };
         let now = Moment::from_micros(1_000_000);
         Self { swim: Swim::new(config, now, 0xF0CA, &mut Output::default()), now }
     }
 
     /// `me` and others called `a`, `b`, ... at 10.0.0.2, .3, ...
-    fn among(others: &[&str]) -> Self {
+    pub(super) fn among(others: &[&str]) -> Self {
         let mut subject = Self::alone();
         for (last, name) in (2..).zip(others) {
             subject.hear(&[alive(name, last, 1)]);
@@ -62,19 +63,19 @@ impl Subject {
         subject
     }
 
-    fn input(&mut self, input: Input<'_>) -> Output {
+    pub(super) fn input(&mut self, input: Input<'_>) -> Output {
         let mut out = Output::default();
         self.swim.handle(self.now, input, &mut out);
         out
     }
 
-    fn hear(&mut self, messages: &[Message<'_>]) -> Output {
+    pub(super) fn hear(&mut self, messages: &[Message<'_>]) -> Output {
         let parts: Vec<Vec<u8>> = messages.iter().map(Message::to_bytes).collect();
         self.input(Input::Packet { from: address(9), bytes: &pack(&parts, true) })
     }
 
     /// Time passes, and every deadline in it is met at its moment.
-    fn pass(&mut self, span: Duration) -> Output {
+    pub(super) fn pass(&mut self, span: Duration) -> Output {
         let end = self.now + span;
         let mut all = Output::default();
         while let Some(at) = self.swim.next_deadline().filter(|at| *at <= end) {
@@ -88,7 +89,7 @@ impl Subject {
         all
     }
 
-    fn status(&self, name: &str) -> Option<MemberStatus> {
+    pub(super) fn status(&self, name: &str) -> Option<MemberStatus> {
         self.swim.members.get(name).map(super::member::Member::shown_status)
     }
 

@@ -80,6 +80,7 @@ fn verbs_print_what_consuls_verbs_print() {
     register(&real, r#"{"Name":"web","ID":"web-1","Tags":["v2","v1"],"Port":80}"#);
     register(&real, r#"{"Name":"web","ID":"web-2","Tags":["v1","long-tag"]}"#);
     register(&real, r#"{"Name":"a-longer-name"}"#);
+    round_trips(&beside);
     operator_and_catalog(&beside);
     keys(&beside);
     trees_of_keys(&beside);
@@ -131,6 +132,19 @@ fn pool(beside: &Beside) {
         |said: &Said| said.out.lines().map(|line| line.split(" = ").next().map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(names(&ours), names(&theirs));
     assert!(ours.out.contains("\tserver = true\n"), "{}", ours.out);
+}
+
+fn round_trips(beside: &Beside) {
+    let ask = || beside.real.http("/v1/coordinate/nodes");
+    eventually("the real agent told its coordinate", ask, |nodes| nodes.contains("\"one\""));
+    for line in
+        ["rtt one", "rtt one one", "rtt x", "rtt one x", "rtt -wan one.dc1", "rtt -wan one", "rtt -wan one.dc1 x.dc1"]
+    {
+        beside.check(line);
+    }
+    for line in ["rtt", "rtt a b c", "rtt -nope"] {
+        beside.check_error(line);
+    }
 }
 
 fn operator_and_catalog(beside: &Beside) {

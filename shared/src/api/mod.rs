@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod catalog;
+pub mod coordinate;
 pub mod health;
 pub mod kv;
 pub mod operator;

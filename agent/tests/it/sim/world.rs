@@ -176,6 +176,7 @@ impl World {
             tags: BTreeMap::from([("role".to_owned(), "node".to_owned())]),
             timing: self.timing.clone(),
             seal_bytes: 0,
+            coordinates: true,
         };
         let mut out = Output::default();
         node.swim = Some(Swim::new(config, self.now, seed, &mut out));
