@@ -34,7 +34,8 @@ async fn rtt(call: &Call) -> Result<Ended, Ended> {
         Some(second) => second.clone(),
         None => oneself(&client, wan).await?,
     };
-    let found = if wan { wan_places(&client, first, &second).await? } else { lan_places(&client, first, &second).await? };
+    let found =
+        if wan { wan_places(&client, first, &second).await? } else { lan_places(&client, first, &second).await? };
     let missing = |name: &str| Ended::failed(format!("Could not find a coordinate for node {name:?}"));
     let (here, there) = match found {
         (Some(here), Some(there)) => (here, there),

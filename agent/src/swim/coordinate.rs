@@ -12,9 +12,9 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use shared::api::coordinate::{Coordinate, DIMENSIONS};
 
+use super::Swim;
 use super::member::{Member, Name};
 use super::msgpack::{Flaw, Reader, Writer};
-use super::Swim;
 use crate::moment::Moment;
 
 /// Before the coordinate in an ack.
@@ -41,7 +41,8 @@ const OTHERS_MAX: usize = 4096;
 /// News is told to those who wait for it no more often: Consul's servers write in such batches.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) const ORIGIN: Coordinate = Coordinate { vec: [0.0; DIMENSIONS], error: ERROR_MAX, adjustment: 0.0, height: HEIGHT_MIN };
+pub(super) const ORIGIN: Coordinate =
+    Coordinate { vec: [0.0; DIMENSIONS], error: ERROR_MAX, adjustment: 0.0, height: HEIGHT_MIN };
 
 /// What is known of a peer.
 #[derive(Clone, Debug)]
@@ -122,11 +123,7 @@ impl Vivaldi {
 }
 
 /// The way from `there` to `here` at length 1, and how far it is; any way where they are one place.
-fn direction(
-    here: &[f64; DIMENSIONS],
-    there: &[f64; DIMENSIONS],
-    dice: &mut SmallRng,
-) -> ([f64; DIMENSIONS], f64) {
+fn direction(here: &[f64; DIMENSIONS], there: &[f64; DIMENSIONS], dice: &mut SmallRng) -> ([f64; DIMENSIONS], f64) {
     let size = |way: &[f64; DIMENSIONS]| way.iter().map(|part| part * part).sum::<f64>().sqrt();
     let mut way = std::array::from_fn(|at| here[at] - there[at]);
     let distance = size(&way);
@@ -259,8 +256,11 @@ impl Swim {
     /// Where members are, ourselves included, as far as they told: by name.
     pub fn coordinates(&self) -> impl Iterator<Item = (&Name, Coordinate)> {
         self.members.values().filter_map(|member| {
-            let coordinate =
-                if member.name == self.me { self.coordinate() } else { member.coordinate.as_ref().map(|p| p.coordinate) };
+            let coordinate = if member.name == self.me {
+                self.coordinate()
+            } else {
+                member.coordinate.as_ref().map(|p| p.coordinate)
+            };
             coordinate.map(|coordinate| (&member.name, coordinate))
         })
     }

@@ -6,8 +6,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::api::coordinate::Coordinate;
 
-use super::coordinate::{ORIGIN, Vivaldi, read, write};
 use super::codec::{Message, kind};
+use super::coordinate::{ORIGIN, Vivaldi, read, write};
 use super::tests::{Subject, alive, dead};
 use super::{Input, Order, packet};
 
