@@ -111,6 +111,7 @@ mod tests {
             tags: BTreeMap::new(),
             timing: Timing::lan(),
             seal_bytes: 0,
+            coordinates: true,
         };
         let now = Moment::from_micros(1_000_000);
         let mut swim = Swim::new(config, now, 7, &mut Output::default());
