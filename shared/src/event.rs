@@ -178,7 +178,11 @@ pub struct MemberState {
     pub port: u16,
     pub status: MemberStatus,
     pub incarnation: u32,
+    /// The protocol version it speaks.
     pub protocol: u8,
+    /// Protocol versions: lowest, highest, spoken; the same of serf's.
+    #[serde(default)]
+    pub versions: [u8; 6],
     pub tags: BTreeMap<String, String>,
 }
 
@@ -440,6 +444,7 @@ mod tests {
             status: MemberStatus::Alive,
             incarnation: 1,
             protocol: 2,
+            versions: [1, 5, 2, 2, 5, 4],
             tags: BTreeMap::from([("role".into(), "consul".into())]),
         };
         let body = Body::Member(MemberEvent::Present(state.into()));

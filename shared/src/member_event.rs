@@ -162,6 +162,7 @@ mod tests {
             status: MemberStatus::Suspect,
             incarnation: 3,
             protocol: 2,
+            versions: [1, 5, 2, 2, 5, 4],
             tags: BTreeMap::new(),
         };
         let account = Account { from: Some("two".into()), confirmations: Some(1), ..Account::default() };

@@ -98,6 +98,7 @@ mod tests {
             status,
             incarnation: 1,
             protocol: 2,
+            versions: [1, 5, 2, 2, 5, 4],
             tags: BTreeMap::from([
                 ("role".into(), role.into()),
                 ("port".into(), "8300".into()),

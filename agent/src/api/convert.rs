@@ -107,8 +107,9 @@ pub(super) fn entry(stored: &stored::InstanceHealth) -> ServiceEntry {
     }
 }
 
-/// With the protocol ranges that serf's API reports; a suspect is still alive to programs.
+/// A suspect is still alive to programs.
 pub(super) fn member(state: &MemberState) -> AgentMember {
+    let [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur] = state.versions;
     AgentMember {
         name: state.name.clone(),
         addr: state.address.clone(),
@@ -121,11 +122,11 @@ pub(super) fn member(state: &MemberState) -> AgentMember {
             MemberStatus::Left => 3,
             MemberStatus::Failed => 4,
         },
-        protocol_min: 1,
-        protocol_max: 5,
-        protocol_cur: state.protocol,
-        delegate_min: 2,
-        delegate_max: 5,
-        delegate_cur: 4,
+        protocol_min,
+        protocol_max,
+        protocol_cur,
+        delegate_min,
+        delegate_max,
+        delegate_cur,
     }
 }

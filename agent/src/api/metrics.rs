@@ -14,6 +14,7 @@ use super::error::Refusal;
 use super::extract::Call;
 use super::router::Method;
 use super::{Context, reply};
+use crate::gossip::Gossip;
 use crate::moment::WallTime;
 use crate::telemetry::{Id, Picture, Summary};
 
@@ -51,12 +52,36 @@ fn levels(context: &Context) -> Vec<(Id, f64)> {
         let labels = BTreeMap::from([("status".to_owned(), name.to_owned())]);
         levels.push((Id { name: "quorate.members.lan".to_owned(), labels }, count as f64));
     }
+    levels.extend(gossip_levels("lan", &context.lan));
+    levels.extend(context.wan.iter().flat_map(|wan| gossip_levels("wan", wan)));
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     levels.push((Id::named("quorate.runtime.tasks"), tasks as f64));
     if let Some(bytes) = resident_bytes() {
         levels.push((Id::named("quorate.runtime.resident_bytes"), bytes as f64));
     }
     levels
+}
+
+/// A pool's health and queues, and what it refused or dropped since its start.
+fn gossip_levels(network: &str, pool: &Gossip) -> Vec<(Id, f64)> {
+    let facts = pool.facts();
+    let counters = facts.counters;
+    let figures = [
+        ("consul.memberlist.health.score", u64::from(facts.health_score)),
+        ("quorate.gossip.intents_waiting", facts.intent_queue as u64),
+        ("quorate.gossip.events_waiting", facts.event_queue as u64),
+        ("quorate.gossip.queries_waiting", facts.query_queue as u64),
+        ("quorate.gossip.malformed", counters.malformed),
+        ("quorate.gossip.refused", counters.refused),
+        ("quorate.gossip.rumours_dropped", counters.rumours_dropped),
+        ("quorate.gossip.incompatible", counters.incompatible),
+        ("quorate.gossip.merges_refused", counters.merges_refused),
+        ("quorate.gossip.coordinates_rejected", counters.coordinates_rejected),
+        ("quorate.gossip.coordinate_resets", facts.coordinate_resets),
+        ("quorate.gossip.not_opened", pool.seal().refused()),
+    ];
+    let labels = BTreeMap::from([("network".to_owned(), network.to_owned())]);
+    figures.map(|(name, value)| (Id { name: name.to_owned(), labels: labels.clone() }, value as f64)).to_vec()
 }
 
 /// Memory of this process, where `/proc` tells it.

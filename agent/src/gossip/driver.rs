@@ -19,9 +19,11 @@ use super::journal::{self, Scope};
 use super::place::Places;
 use super::resolve::dial_text;
 use super::seal::Seal;
+use super::traffic::{LABELLED, Traffic};
 use super::tcp::{STREAM_TIME_MAX, ask, read_message, write_answer};
 use crate::clock;
 use crate::seats::Seats;
+use crate::swim::codec::kind;
 use crate::swim::member::Name;
 use crate::swim::{
     Dial, Facts, ForceLeaveRefusal, Input, Notice, Order, Output, Packet, Reply, StreamId, Swim, Ticket,
@@ -88,6 +90,7 @@ pub(super) struct Driver {
     last_ticket: Ticket,
     left: bool,
     notices_dropped: u64,
+    traffic: Traffic,
 }
 
 impl Driver {
@@ -95,8 +98,9 @@ impl Driver {
     /// logged ahead of our own join.
     pub(super) async fn start(parts: Parts, tasks: &Tasks) {
         let (events, stream_events) = mpsc::channel(EVENTS_MAX);
+        let traffic = Traffic::new(parts.scope.pool());
         let seal = Arc::clone(&parts.seal);
-        tasks.spawn("gossip-listen", listen(parts.listener, parts.scope, seal, events.clone(), tasks.clone()));
+        tasks.spawn("gossip-listen", listen(parts.listener, parts.scope, traffic.clone(), seal, events.clone(), tasks.clone()));
         let mut driver = Self {
             swim: parts.swim,
             scope: parts.scope,
@@ -114,6 +118,7 @@ impl Driver {
             last_ticket: 0,
             left: false,
             notices_dropped: 0,
+            traffic,
         };
         let mut first = parts.first;
         driver.carry_out(&mut first).await;
@@ -152,6 +157,11 @@ impl Driver {
         for _ in 0..PACKETS_AT_ONCE {
             // An error here is a report about a packet sent earlier, or that none is left.
             let Ok((length, from)) = self.udp.try_recv_from(buffer) else { return };
+            self.traffic.udp_received.increment(length as u64);
+            if buffer[..length].first() == Some(&kind::LABEL) {
+                metrics::counter!(LABELLED).increment(1);
+                continue;
+            }
             // What does not open was counted, and never happened.
             let Ok(opened) = self.seal.open_packet(&buffer[..length]) else { continue };
             let bytes = opened.as_deref().unwrap_or(&buffer[..length]);
@@ -215,15 +225,19 @@ impl Driver {
 
     async fn carry_out(&mut self, out: &mut Output) {
         for Packet { to, bytes } in out.packets.drain(..) {
+            let sealed = self.seal.seal_packet(bytes);
             // Packets are best effort: one that cannot be sent is one that was lost.
-            let _ = self.udp.send_to(&self.seal.seal_packet(bytes), to).await;
+            if let Ok(sent) = self.udp.send_to(&sealed, to).await {
+                self.traffic.udp_sent.increment(sent as u64);
+            }
         }
         for dial in out.dials.drain(..) {
             let (events, seal, token) = (self.events.clone(), Arc::clone(&self.seal), self.tasks.token());
+            let traffic = self.traffic.clone();
             self.tasks.spawn("gossip-dial", async move {
                 tokio::select! {
                     () = token.cancelled() => {}
-                    () = run_dial(dial, &seal, events) => {}
+                    () = run_dial(dial, &seal, &traffic, events) => {}
                 }
             });
         }
@@ -277,8 +291,8 @@ impl Driver {
     }
 }
 
-async fn run_dial(dial: Dial, seal: &Seal, events: mpsc::Sender<StreamEvent>) {
-    let event = match ask(dial.to, &seal.seal_stream(dial.bytes), dial.limit, seal).await {
+async fn run_dial(dial: Dial, seal: &Seal, traffic: &Traffic, events: mpsc::Sender<StreamEvent>) {
+    let event = match ask(dial.to, &seal.seal_stream(dial.bytes), dial.limit, seal, traffic).await {
         Ok(bytes) => StreamEvent::Answered { dial: dial.id, bytes },
         Err(failure) => {
             let reason = dial_text(dial.to, &failure);
@@ -289,7 +303,11 @@ async fn run_dial(dial: Dial, seal: &Seal, events: mpsc::Sender<StreamEvent>) {
     let _ = events.send(event).await;
 }
 
-async fn listen(listener: TcpListener, scope: Scope, seal: Arc<Seal>, events: mpsc::Sender<StreamEvent>, tasks: Tasks) {
+async fn listen(
+    listener: TcpListener,
+    scope: Scope,
+    traffic: Traffic,
+    seal: Arc<Seal>, events: mpsc::Sender<StreamEvent>, tasks: Tasks) {
     let token = tasks.token();
     let places = Arc::new(Semaphore::new(STREAMS_MAX));
     let seats = Seats::new(STREAMS_OF_ONE_MAX);
@@ -313,26 +331,35 @@ async fn listen(listener: TcpListener, scope: Scope, seal: Arc<Seal>, events: mp
         };
         last_stream += 1;
         let (id, events, seal, token) = (last_stream, events.clone(), Arc::clone(&seal), token.clone());
+        let traffic = traffic.clone();
+        traffic.tcp_accept.increment(1);
         journal::stream_accepted(scope, from);
         tasks.spawn("gossip-stream", async move {
             tokio::select! {
                 () = token.cancelled() => {}
-                _ = timeout(STREAM_TIME_MAX, serve(stream, from, id, &seal, events)) => {}
+                _ = timeout(STREAM_TIME_MAX, serve(stream, from, id, &seal, &traffic, events)) => {}
             }
             drop((place, seat));
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, from: SocketAddr, id: StreamId, seal: &Seal, events: mpsc::Sender<StreamEvent>) {
+async fn serve(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    id: StreamId,
+    seal: &Seal,
+    traffic: &Traffic,
+    events: mpsc::Sender<StreamEvent>,
+) {
     // Who says nothing whole gets no answer.
-    let Ok(bytes) = read_message(&mut stream, seal).await else { return };
+    let Ok(bytes) = read_message(&mut stream, seal, traffic).await else { return };
     let (reply, answer) = oneshot::channel();
     if events.send(StreamEvent::Asked { stream: id, from, bytes, reply }).await.is_err() {
         return;
     }
     if let Ok(bytes) = answer.await {
         // It may have gone away meanwhile; then there is nothing to do.
-        let _ = write_answer(&mut stream, &seal.seal_stream(bytes)).await;
+        let _ = write_answer(&mut stream, &seal.seal_stream(bytes), traffic).await;
     }
 }

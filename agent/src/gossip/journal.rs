@@ -25,6 +25,12 @@ impl Scope {
     }
 }
 
+impl Scope {
+    pub(super) fn pool(self) -> Pool {
+        if self == Self::ServerWan { Pool::Wan } else { Pool::Lan }
+    }
+}
+
 /// A target must be known when compiling: one arm for each logger.
 macro_rules! line {
     ($scope:expr, serf, $level:ident, $($rest:tt)+) => {
@@ -101,6 +107,9 @@ fn remark(scope: Scope, told: &Remark) {
         }
         Remark::PushPullStarted { with } => {
             line!(scope, memberlist, debug, "memberlist: Initiating push/pull sync with:  {with}");
+        }
+        Remark::MergeRefused { from, reason } => {
+            line!(scope, memberlist, error, "memberlist: Failed push/pull merge: {reason} from={from}");
         }
         Remark::PushPullFailed { with, reason } => {
             line!(scope, memberlist, error, "memberlist: Push/Pull with {with} failed: {reason}");

@@ -10,6 +10,7 @@ mod place;
 mod resolve;
 pub mod seal;
 mod tcp;
+mod traffic;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::seal::Seal;
+use super::traffic::{LABELLED, Traffic};
+use crate::swim::codec::kind;
 use crate::swim::stream::{Scan, plain};
 
 /// For somebody else's stream to say what it has to say, and to take our answer. As memberlist's.
@@ -34,34 +36,49 @@ impl DialFailure {
 }
 
 /// Connects, sends, and reads the whole answer.
-pub(super) async fn ask(to: SocketAddr, bytes: &[u8], limit: Duration, seal: &Seal) -> Result<Vec<u8>, DialFailure> {
+pub(super) async fn ask(
+    to: SocketAddr,
+    bytes: &[u8],
+    limit: Duration,
+    seal: &Seal,
+    traffic: &Traffic,
+) -> Result<Vec<u8>, DialFailure> {
     let exchange = async {
         let mut stream = TcpStream::connect(to).await.map_err(DialFailure::Connect)?;
         // A lost answer of an old stream must not delay the new one.
         stream.set_nodelay(true).map_err(DialFailure::Exchange)?;
+        traffic.tcp_connect.increment(1);
         stream.write_all(bytes).await.map_err(DialFailure::Exchange)?;
-        read_message(&mut stream, seal).await.map_err(DialFailure::Exchange)
+        traffic.tcp_sent.increment(bytes.len() as u64);
+        read_message(&mut stream, seal, traffic).await.map_err(DialFailure::Exchange)
     };
     timeout(limit, exchange).await.unwrap_or(Err(DialFailure::Late))
 }
 
 /// Reads until there is a whole message, opens and inflates it.
-pub(super) async fn read_message(stream: &mut TcpStream, seal: &Seal) -> io::Result<Vec<u8>> {
+pub(super) async fn read_message(stream: &mut TcpStream, seal: &Seal, traffic: &Traffic) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
     let mut scan = Scan::default();
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        if bytes[0] == kind::LABEL {
+            // Newer memberlists name their pool so; ours has no name, and takes none that has.
+            metrics::counter!(LABELLED).increment(1);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a label, of another pool"));
+        }
         if scan.is_whole(&bytes).map_err(|_| invalid())? {
+            traffic.tcp_received.increment(bytes.len() as u64);
             let opened = seal.open_stream(bytes).map_err(|_| invalid())?;
             return plain(opened).map_err(|_| invalid());
         }
     }
 }
 
-pub(super) async fn write_answer(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+pub(super) async fn write_answer(stream: &mut TcpStream, bytes: &[u8], traffic: &Traffic) -> io::Result<()> {
     stream.write_all(bytes).await?;
+    traffic.tcp_sent.increment(bytes.len() as u64);
     stream.shutdown().await
 }
 

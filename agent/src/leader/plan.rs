@@ -12,10 +12,6 @@ use crate::store::command::{
 };
 use crate::store::query::NodeHealth;
 
-/// What memberlist's protocol allows, as Consul shows it of every server; gossip tells us the current one.
-const SERF_PROTOCOL_MIN: &str = "1";
-const SERF_PROTOCOL_MAX: &str = "5";
-
 /// The service and its ID, of every server.
 const CONSUL: &str = "consul";
 
@@ -149,13 +145,13 @@ fn server_service(member: &MemberState) -> Option<ServiceFields> {
         return None;
     }
     let version = tag(member, "build").split(':').next().unwrap_or_default();
-    let protocol = member.protocol.to_string();
+    let [min, max, current] = [0, 1, 2].map(|at: usize| member.versions[at].to_string());
     let meta = [
         ("non_voter", if member.tags.contains_key("nonvoter") { "true" } else { "false" }),
         ("raft_version", tag(member, "raft_vsn")),
-        ("serf_protocol_current", &protocol),
-        ("serf_protocol_max", SERF_PROTOCOL_MAX),
-        ("serf_protocol_min", SERF_PROTOCOL_MIN),
+        ("serf_protocol_current", &current),
+        ("serf_protocol_max", &max),
+        ("serf_protocol_min", &min),
         ("version", version),
     ];
     Some(ServiceFields {
@@ -193,6 +189,7 @@ mod tests {
             status,
             incarnation: 1,
             protocol: 2,
+            versions: [1, 5, 2, 2, 5, 4],
             tags: tags.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
         }
     }

@@ -94,6 +94,7 @@ impl Member {
             status: self.shown_status(),
             incarnation: self.incarnation,
             protocol: self.versions[2],
+            versions: self.versions,
             tags: to_tags(&self.meta),
         }
     }

@@ -32,6 +32,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 pub mod timing;
+mod versions;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -210,6 +211,11 @@ pub enum Remark {
     PushPullStarted {
         with: SocketAddr,
     },
+    /// What a peer told over a stream was not taken.
+    MergeRefused {
+        from: SocketAddr,
+        reason: String,
+    },
     PushPullFailed {
         with: SocketAddr,
         reason: String,
@@ -244,6 +250,10 @@ pub struct Counters {
     pub rumours_dropped: u64,
     /// Members, relays or intents not taken for want of room.
     pub refused: u64,
+    /// States of peers that were not taken whole.
+    pub merges_refused: u64,
+    /// Alive messages of members that we cannot understand.
+    pub incompatible: u64,
     /// Coordinates that no honest member would send.
     pub coordinates_rejected: u64,
 }

@@ -13,6 +13,7 @@ use super::deadlines::Timer;
 use super::intent::LEAVING_MAX;
 use super::member::{Member, Name};
 use super::suspicion::{self, Suspicion};
+use super::versions;
 use super::{Notice, Output, Remark, Swim};
 use crate::moment::Moment;
 
@@ -33,12 +34,12 @@ impl Swim {
     }
 
     pub(super) fn on_alive(&mut self, now: Moment, alive: &Alive<'_>, out: &mut Output) {
-        if !is_speakable(&alive.versions) {
-            self.counters.malformed += 1;
-            return;
-        }
         if alive.node == &*self.me {
             self.on_alive_about_us(alive, out);
+            return;
+        }
+        if !versions::is_speakable(alive.versions) {
+            self.counters.incompatible += 1;
             return;
         }
         let Some(member) = self.members.get(alive.node) else {
@@ -137,7 +138,7 @@ impl Swim {
         if differs {
             member.meta = alive.meta.into();
         }
-        member.versions = alive.versions;
+        let speaks_otherwise = std::mem::replace(&mut member.versions, alive.versions) != alive.versions;
         member.incarnation = alive.incarnation;
         member.suspicion = None;
         member.forgotten = false;
@@ -157,7 +158,7 @@ impl Swim {
         if was_failed {
             self.failed -= 1;
         }
-        out.members_changed |= was_gone || was_suspect || differs;
+        out.members_changed |= was_gone || was_suspect || differs || speaks_otherwise;
         if was_gone {
             self.tell(name, account, MemberEvent::Rejoined, out);
             return;
@@ -295,10 +296,4 @@ impl Swim {
     fn rumour(&mut self, about: &str, message: &Message<'_>) {
         self.broadcasts.push(Class::Membership, Some(Name::from(about)), message.to_bytes());
     }
-}
-
-/// Lowest not above highest, none zero, as far as told.
-fn is_speakable(versions: &[u8; 6]) -> bool {
-    let [min, max, ..] = *versions;
-    *versions == [0; 6] || (min != 0 && max != 0 && min <= max)
 }

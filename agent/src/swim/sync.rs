@@ -12,6 +12,7 @@ use shared::event::MemberStatus;
 use super::codec::{Doubt, Message, State};
 use super::member::Name;
 use super::stream::{self, PushPull, StreamMessage};
+use super::versions;
 use super::wire::{Intent, SerfState};
 use super::{Dial, DialId, Notice, Output, Remark, Reply, StreamId, Swim, Ticket};
 use crate::moment::Moment;
@@ -105,7 +106,9 @@ impl Swim {
         let reply = match StreamMessage::read(bytes) {
             Ok(StreamMessage::PushPull(theirs)) => {
                 let ours = self.whole_state(false);
-                self.merge(now, &theirs, out);
+                if let Err(reason) = self.merge(now, &theirs, out) {
+                    out.notices.push(Notice::Remark(Remark::MergeRefused { from, reason }));
+                }
                 ours
             }
             Ok(StreamMessage::Bare(Message::Ping(ping))) => {
@@ -139,10 +142,7 @@ impl Swim {
             return;
         }
         let outcome = match StreamMessage::read(bytes) {
-            Ok(StreamMessage::PushPull(theirs)) => {
-                self.merge(now, &theirs, out);
-                Ok(())
-            }
+            Ok(StreamMessage::PushPull(theirs)) => self.merge(now, &theirs, out),
             Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}")),
             Ok(_) | Err(_) => {
                 self.counters.malformed += 1;
@@ -175,8 +175,12 @@ impl Swim {
         }
     }
 
-    /// Takes what another knows.
-    fn merge(&mut self, now: Moment, theirs: &PushPull<'_>, out: &mut Output) {
+    /// Takes what another knows, or says why not.
+    fn merge(&mut self, now: Moment, theirs: &PushPull<'_>, out: &mut Output) -> Result<(), String> {
+        if let Err(reason) = versions::check(&theirs.members, self.members.values()) {
+            self.counters.merges_refused += 1;
+            return Err(reason);
+        }
         let me = Name::clone(&self.me);
         for (member, state) in &theirs.members {
             let (incarnation, node) = (member.incarnation, member.node);
@@ -191,6 +195,7 @@ impl Swim {
             Ok(state) => self.merge_serf(now, &state, out),
             Err(_) => self.counters.malformed += 1,
         }
+        Ok(())
     }
 
     fn merge_serf(&mut self, now: Moment, state: &SerfState, out: &mut Output) {

@@ -274,6 +274,14 @@ fn take_members(model: &mut Model, at: WallTime, members: Vec<AgentMember>) {
             // Not in this API.
             incarnation: 0,
             protocol: member.protocol_cur,
+            versions: [
+                member.protocol_min,
+                member.protocol_max,
+                member.protocol_cur,
+                member.delegate_min,
+                member.delegate_max,
+                member.delegate_cur,
+            ],
             tags: member.tags,
         };
         let news = was_known && known.is_none_or(|known| known.state.status != status);
