@@ -19,8 +19,8 @@ use super::journal::{self, Scope};
 use super::place::Places;
 use super::resolve::dial_text;
 use super::seal::Seal;
-use super::traffic::{LABELLED, Traffic};
 use super::tcp::{STREAM_TIME_MAX, ask, read_message, write_answer};
+use super::traffic::{LABELLED, Traffic};
 use crate::clock;
 use crate::seats::Seats;
 use crate::swim::codec::kind;
@@ -100,7 +100,10 @@ impl Driver {
         let (events, stream_events) = mpsc::channel(EVENTS_MAX);
         let traffic = Traffic::new(parts.scope.pool());
         let seal = Arc::clone(&parts.seal);
-        tasks.spawn("gossip-listen", listen(parts.listener, parts.scope, traffic.clone(), seal, events.clone(), tasks.clone()));
+        tasks.spawn(
+            "gossip-listen",
+            listen(parts.listener, parts.scope, traffic.clone(), seal, events.clone(), tasks.clone()),
+        );
         let mut driver = Self {
             swim: parts.swim,
             scope: parts.scope,
@@ -307,7 +310,10 @@ async fn listen(
     listener: TcpListener,
     scope: Scope,
     traffic: Traffic,
-    seal: Arc<Seal>, events: mpsc::Sender<StreamEvent>, tasks: Tasks) {
+    seal: Arc<Seal>,
+    events: mpsc::Sender<StreamEvent>,
+    tasks: Tasks,
+) {
     let token = tasks.token();
     let places = Arc::new(Semaphore::new(STREAMS_MAX));
     let seats = Seats::new(STREAMS_OF_ONE_MAX);

@@ -10,9 +10,9 @@ mod place;
 mod resolve;
 pub mod seal;
 mod tcp;
-mod traffic;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
