@@ -5,14 +5,16 @@
 //! counted. Knows bytes and subjects, and nothing of what they say.
 //!
 //! A rumour told often enough is worth no packet of its own, and stays for a few packets that go out
-//! anyway: whoever all tellings missed would else wait for the next whole exchange, half a minute.
+//! anyway, for a while: whoever all tellings missed would else wait for the next whole exchange.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::member::Name;
 use super::packet::COMPOUND_PART_BYTES;
+use crate::moment::Moment;
 
 /// What is told first when there is little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +27,8 @@ pub(super) enum Class {
 
 /// How often a rumour still rides on pings and acks after it was told enough: some three seconds.
 const RIDES_MAX: u32 = 6;
+/// And for how long, once or twice: of hundreds at once each rides less often, and none for minutes.
+const RIDES_LAST: Duration = Duration::from_secs(4);
 
 /// How far a packet goes for rumours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ struct Rank {
 struct Rumour {
     subject: Option<Subject>,
     bytes: Arc<[u8]>,
+    /// The period in which it began to ride.
+    rides_from: u64,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +67,9 @@ pub(super) struct Broadcasts {
     queue: BTreeMap<Rank, Rumour>,
     /// How many in the queue have been told enough.
     riding: usize,
+    /// Periods of riding so far, and when this one is over.
+    period: u64,
+    period_ends: Option<Moment>,
     /// How many of each class are still to be told.
     waiting: [usize; CLASSES],
     subjects: BTreeMap<Subject, Rank>,
@@ -105,7 +114,7 @@ impl Broadcasts {
         if let Some(subject) = &subject {
             self.forget(subject);
         }
-        self.insert(rank, Rumour { subject, bytes: Arc::from(bytes) });
+        self.insert(rank, Rumour { subject, bytes: Arc::from(bytes), rides_from: 0 });
         while self.queue.len() > DEPTH_MAX {
             // What counts least and was told most goes first.
             if let Some(last) = self.queue.last_key_value().map(|(rank, _)| *rank) {
@@ -163,16 +172,36 @@ impl Broadcasts {
     }
 
     fn tell(&mut self, rank: Rank, transmits_max: u32) -> Option<Arc<[u8]>> {
-        let rumour = self.remove(rank)?;
+        let mut rumour = self.remove(rank)?;
         let bytes = Arc::clone(&rumour.bytes);
         let mut next = Rank { transmits: rank.transmits + 1, ..rank };
         if !next.rides && next.transmits >= transmits_max {
             next = Rank { rides: true, transmits: 0, ..next };
+            rumour.rides_from = self.period;
         }
         if !next.rides || next.transmits < RIDES_MAX {
             self.insert(next, rumour);
         }
         Some(bytes)
+    }
+
+    /// Gives up what has been riding for long enough; wants to be asked now and then.
+    pub(super) fn end_rides(&mut self, now: Moment) {
+        if self.riding == 0 {
+            self.period_ends = None;
+            return;
+        }
+        if now < *self.period_ends.get_or_insert(now + RIDES_LAST) {
+            return;
+        }
+        self.period_ends = Some(now + RIDES_LAST);
+        let riding = self.queue.iter().rev().take_while(|(rank, _)| rank.rides);
+        let over: Vec<Rank> =
+            riding.filter(|(_, rumour)| rumour.rides_from < self.period).map(|(rank, _)| *rank).collect();
+        self.period += 1;
+        for rank in over {
+            self.remove(rank);
+        }
     }
 }
 
@@ -218,6 +247,20 @@ mod tests {
         }
         check(&mut queue, Carrier::Ride, 100, &[]);
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn nothing_rides_for_more_than_two_periods() {
+        let mut queue = queue(&[("a", "one")]);
+        check(&mut queue, Carrier::Gossip, 100, &["one"]);
+        queue.end_rides(Moment::default());
+        check(&mut queue, Carrier::Ride, 100, &["one"]);
+        for periods in 0..2 {
+            queue.end_rides(Moment::default() + RIDES_LAST * periods);
+            check(&mut queue, Carrier::Ride, 100, &["one"]);
+        }
+        queue.end_rides(Moment::default() + RIDES_LAST * 2);
+        check(&mut queue, Carrier::Ride, 100, &[]);
     }
 
     #[test]

@@ -19,10 +19,9 @@ use crate::moment::Moment;
 
 /// While we leave, rumours are told this much faster: nothing else is left to do.
 const LEAVING_HURRY: u32 = 10;
-/// A few rumours are told this much faster, for each is told no more often than otherwise. Many wait
-/// for the beat, and share packets.
-const FEW_RUMOURS: usize = 8;
-const FEW_HURRY: u32 = 4;
+/// And this much otherwise: each rumour is told no more often for it, and packets that many rumours fill
+/// would not be fuller on the beat.
+const HURRY: u32 = 4;
 /// Up to so many members all are looked at when peers are drawn; beyond, places are drawn.
 const SCANNED_MAX: usize = 64;
 
@@ -136,6 +135,7 @@ impl Swim {
     /// Arms what should run and disarms what should not. A pool of one runs no timer.
     pub(super) fn schedule(&mut self, now: Moment, out: &mut Output) {
         self.check_leave(now, out);
+        self.broadcasts.end_rides(now);
         let has_peers = self.has_live_peers();
         self.schedule_gossip(now, has_peers);
         if has_peers && !self.is_left() {
@@ -171,11 +171,7 @@ impl Swim {
         if self.deadlines.at(&Timer::Gossip).is_some() {
             return;
         }
-        let hurry = match self.broadcasts.waiting_all() {
-            _ if self.leave.is_leaving() => LEAVING_HURRY,
-            0..=FEW_RUMOURS => FEW_HURRY,
-            _ => 1,
-        };
+        let hurry = if self.leave.is_leaving() { LEAVING_HURRY } else { HURRY };
         let interval = self.config.timing.gossip_interval / hurry;
         // News after a silence is told at once: waiting for a beat would only add delay.
         let at = self.last_gossip.map_or(now, |last| (last + interval).max(now));
