@@ -33,7 +33,7 @@ use crate::tasks::Tasks;
 /// Streams of others at once; more wait in the kernel's queue.
 const STREAMS_MAX: usize = 128;
 /// Of them from one address: a member needs one or two at a time.
-const STREAMS_OF_ONE_MAX: usize = 16;
+const STREAMS_OF_ONE_MAX: usize = STREAMS_MAX / 2;
 /// Results of streams waiting for the task.
 const EVENTS_MAX: usize = 256;
 /// No packet is longer.

@@ -353,12 +353,11 @@ fn ten_thousand_members_and_fifty_thousand_events_stay_inside_the_budget() {
     story.keys("2");
     story.screen(120, 36);
     let factor = if cfg!(debug_assertions) { 10 } else { 1 };
-    #[expect(clippy::disallowed_methods, reason = "a budget is measured with a clock")]
     let time = |story: &mut Story, keys: &str| {
-        let start = std::time::Instant::now();
+        let start = worked();
         story.keys(keys);
         story.screen(120, 36);
-        start.elapsed().as_micros() / factor
+        (worked() - start) / factor
     };
     for (keys, budget_us) in [
         ("/", 16_000),
@@ -373,8 +372,15 @@ fn ten_thousand_members_and_fifty_thousand_events_stay_inside_the_budget() {
         ("9", 16_000),
     ] {
         let taken = time(&mut story, keys);
+        println!("{keys}: {taken} us of {budget_us}");
         assert!(taken < budget_us, "{keys}: {taken} us of {budget_us}");
     }
+}
+
+/// Microseconds that this thread has had a processor: what others do beside it does not count.
+fn worked() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
 #[test]
