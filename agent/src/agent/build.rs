@@ -21,6 +21,8 @@ use crate::gossip::{self, Gossip};
 use crate::leader::Duties;
 use crate::local::{self, Local};
 use crate::logs::Logs;
+use crate::raft::bootstrap::Own;
+use crate::raft::forming::Forming;
 use crate::raft::{self, Raft};
 use crate::store::command::NodeFields;
 use crate::tasks::Tasks;
@@ -53,6 +55,8 @@ pub(super) struct Running {
     pub lan: Gossip,
     pub wan: Option<Gossip>,
     pub raft: Option<Raft>,
+    /// How a server with `bootstrap_expect` comes to a cluster.
+    pub forming: Option<Forming>,
     pub backend: Backend,
     /// This server's Raft ID, the node ID.
     pub server_id: String,
@@ -88,19 +92,22 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
 
     let engines = tasks.child();
     let watches = Watches::new();
-    let raft = open_raft(ground, &engines, raft_notices, &watches).await?;
+    // Bound to one address, so that others count our connections as ours.
+    let source = config.listen.rpc_bind.ip();
+    let pool = rpc::Pool::new((!source.is_unspecified()).then_some(source), &engines);
+    let raft = open_raft(ground, pool.clone(), &engines, raft_notices, &watches).await?;
     let wan = open_wan(ground, &engines, member_notices.clone()).await?;
     let lan = open_pool(ground, Pool::Lan, &engines, member_notices).await?;
     let backend = match &raft {
         Some(raft) => Backend::server(raft.clone(), watches, backend_options(config)),
         None => Backend::client(),
     };
+    let workers = tasks.child();
+    let forming = raft.as_ref().map(|raft| forming(ground, raft, pool, &lan, &workers));
     let server = tasks.child();
     if let Some(listener) = sockets.rpc {
-        rpc::serve(listener, rpc::Handlers::new(), rpc_limits(config), &server);
+        rpc::serve(listener, handlers(raft.as_ref(), forming.as_ref()), rpc_limits(config), &server);
     }
-
-    let workers = tasks.child();
     start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
     let (control, orders) = Control::new();
     let edges = tasks.child();
@@ -117,6 +124,7 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
         lan,
         wan,
         raft,
+        forming,
         backend,
         server_id: ground.node_id.to_string(),
         orders,
@@ -162,6 +170,7 @@ fn listen_text(network: &str, address: SocketAddr, problem: &std::io::Error) -> 
 
 async fn open_raft(
     ground: &Ground,
+    pool: rpc::Pool,
     engines: &Tasks,
     notices: mpsc::Sender<raft::Notice>,
     watches: &Watches,
@@ -181,7 +190,7 @@ async fn open_raft(
         snapshot_interval: config.raft.snapshot_interval,
         trailing_logs: config.raft.trailing_logs,
     };
-    let raft = Raft::prepare(options, engines, notices, watches.on_applied()).await;
+    let raft = Raft::prepare(options, pool, engines, notices, watches.on_applied()).await;
     raft.map(Some).map_err(|problem| {
         StartError(format!("Failed to start Consul server: Failed to start Raft: {}", chain(&problem)))
     })
@@ -354,6 +363,25 @@ fn backend_options(config: &Config) -> backend::Options {
         default_query_time: config.default_query_time,
         max_query_time: config.max_query_time,
     }
+}
+
+/// What other agents may ask of this one.
+fn handlers(raft: Option<&Raft>, forming: Option<&Forming>) -> rpc::Handlers {
+    let raft = raft.map(|raft| (rpc::Service::Raft, raft.handler()));
+    let forming = forming.map(|forming| (rpc::Service::Bootstrap, forming.handler()));
+    [raft, forming].into_iter().flatten().collect()
+}
+
+fn forming(ground: &Ground, raft: &Raft, pool: rpc::Pool, lan: &Gossip, workers: &Tasks) -> Forming {
+    let config = &ground.config;
+    let own = Own {
+        id: ground.node_id,
+        name: config.node_name.clone(),
+        datacenter: config.datacenter.clone(),
+        expect: config.bootstrap_expect,
+    };
+    let seen = servers::seen(lan.members(), workers);
+    Forming::new(own, raft.clone(), pool, seen)
 }
 
 fn rpc_limits(config: &Config) -> rpc::Limits {

@@ -123,6 +123,9 @@ async fn try_serve(ground: Ground, arguments: &[String]) -> Result<u8, StartErro
     if let Some(raft) = &running.raft {
         raft.stand().await.map_err(|problem| StartError(chain(&problem)))?;
     }
+    if let Some(forming) = &running.forming {
+        forming.clone().start(&running.workers);
+    }
     let mut config = ground.config.clone();
     loop {
         let cause = wait(&mut running, &mut signals, &tasks).await;

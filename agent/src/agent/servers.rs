@@ -8,6 +8,9 @@ use shared::event::{MemberState, MemberStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::raft::bootstrap::Seen;
+use crate::tasks::Tasks;
+
 /// Members by name, as the last look saw them.
 type Known = BTreeMap<String, MemberState>;
 
@@ -42,6 +45,41 @@ pub(super) async fn follow(mut members: watch::Receiver<Arc<Vec<MemberState>>>, 
             () = end.cancelled() => return,
         }
     }
+}
+
+/// The servers that are here, for forming a cluster with them.
+pub(super) fn seen(mut members: watch::Receiver<Arc<Vec<MemberState>>>, tasks: &Tasks) -> watch::Receiver<Arc<Vec<Seen>>> {
+    let look = |members: &[MemberState]| Arc::new(servers(members).values().filter_map(as_seen).collect::<Vec<_>>());
+    let (told, seen) = watch::channel(look(&members.borrow_and_update()));
+    let end = tasks.token();
+    tasks.spawn("raft servers", async move {
+        end.run_until_cancelled(async {
+            while members.changed().await.is_ok() {
+                let now = look(&members.borrow_and_update());
+                told.send_if_modified(|before| {
+                    let changed = *before != now;
+                    *before = now;
+                    changed
+                });
+            }
+        })
+        .await;
+    });
+    seen
+}
+
+/// None of one whose tags do not say what a server's must.
+fn as_seen(member: &MemberState) -> Option<Seen> {
+    let tag = |name: &str| member.tags.get(name).map_or("", String::as_str);
+    let port = tag("port").parse().ok()?;
+    Some(Seen {
+        id: tag("id").parse().ok()?,
+        name: member.name.clone(),
+        address: shared::addr::host_port(&member.address, port),
+        datacenter: tag("dc").to_owned(),
+        expect: tag("expect").parse().unwrap_or(0),
+        bootstrap: tag("bootstrap") == "1",
+    })
 }
 
 /// The servers that can be asked: those that are here and have not said good-bye.

@@ -1,11 +1,20 @@
 //! Agreement among the servers: openraft's traits on our log and store.
 
+mod ballots;
+pub mod bootstrap;
 mod file;
+pub mod forming;
+mod incoming;
 mod log;
+mod message;
+mod neighbours;
 mod network;
 mod node;
 pub(crate) mod owner;
+mod promise;
 mod record;
+mod servers;
+mod serving;
 mod snapshot;
 mod stamp;
 mod state_machine;
@@ -22,9 +31,11 @@ use std::time::Duration;
 
 use shared::event::{ElectionEvent, RaftEvent, ReplicationEvent};
 
+use crate::store::command::{Command, KvCommand};
 use crate::store::{Changes, Store};
 
 pub use self::node::Raft;
+pub use self::servers::{ChangeError, Follower};
 
 /// What the root decides about Raft.
 #[derive(Clone, Debug)]
@@ -76,4 +87,16 @@ pub enum WriteError {
     /// The command may or may not take effect.
     #[error("the outcome of the write is unknown: {0}")]
     Unknown(String),
+}
+
+/// What a command without a large value counts for.
+const COMMAND_BYTES: u32 = 512;
+
+/// About how many bytes a command takes on its way.
+fn weight(command: &Command) -> u32 {
+    let value = match command {
+        Command::Kv(KvCommand::Set { value, .. } | KvCommand::Cas { value, .. }) => value.len(),
+        _ => 0,
+    };
+    u32::try_from(value).unwrap_or(u32::MAX).saturating_add(COMMAND_BYTES)
 }

@@ -8,23 +8,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, SnapshotPolicy};
 use shared::event::RaftState;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::file::{Disk, MemoryDisk, RealDisk};
 use super::log::{self, LogStore, RecoverError};
+use super::ballots::Ballots;
+use super::incoming::Incoming;
+use super::neighbours::Neighbours;
 use super::network::Network;
 use super::owner;
+use super::promise::Promise;
+use super::serving::Serving;
 use super::snapshot::{self, Snapshots};
 use super::stamp::Stamps;
 use super::state_machine::{StateMachine, View};
 use super::types::{Config, LogId, Membership, Peer, Proposal, ServerId, StoredMembership, shown};
 use super::upkeep::Upkeep;
-use super::watch::{self as watching, Me, Stood};
-use super::{Notice, OnApplied, OpenError, Options, WriteError};
+use super::watch::{self as watching, Me, Stood, Told};
+use super::{Notice, OnApplied, OpenError, Options, WriteError, weight};
 use crate::clock;
+use crate::rpc::{Handler, Pool};
 use crate::store::Store;
-use crate::store::command::{Command, KvCommand, Outcome};
+use crate::store::command::{Command, Outcome};
 use crate::tasks::Tasks;
 
 /// Milliseconds at multiplier 1; openraft's lease is the upper one.
@@ -33,10 +39,8 @@ const ELECTION_MS_MIN: u64 = 300;
 const ELECTION_MS_MAX: u64 = 600;
 /// Bytes of commands on their way at once; further writers wait their turn.
 const IN_FLIGHT_BYTES_MAX: u32 = 64 << 20;
-/// What a command without a large value counts for.
-const COMMAND_BYTES: u32 = 512;
 
-type Core = openraft::Raft<Config, StateMachine>;
+pub(crate) type Core = openraft::Raft<Config, StateMachine>;
 
 /// A server's Raft; clones speak of the same one.
 #[derive(Clone)]
@@ -45,6 +49,7 @@ pub struct Raft {
 }
 
 struct Inner {
+    id: ServerId,
     core: Core,
     log: LogStore,
     view: Arc<View>,
@@ -55,6 +60,9 @@ struct Inner {
     commit_time: metrics::Histogram,
     stood: mpsc::Sender<Stood>,
     start: Start,
+    ballots: Ballots,
+    promise: Promise,
+    incoming: Arc<AsyncMutex<Incoming>>,
     /// Cancelled when Raft is ended on purpose.
     ending: CancellationToken,
 }
@@ -78,25 +86,30 @@ impl Raft {
         notices: mpsc::Sender<Notice>,
         on_applied: OnApplied,
     ) -> Result<Self, OpenError> {
-        let raft = Self::prepare(options, tasks, notices, on_applied).await?;
+        let raft = Self::prepare(options, Pool::new(None, tasks), tasks, notices, on_applied).await?;
         raft.stand().await?;
         Ok(raft)
     }
 
     /// Everything of [`Raft::open`] but standing, for a caller who has to be ready to lead first.
+    /// Others reach this server once [`Raft::handler`] is served.
     pub async fn prepare(
         options: Options,
+        pool: Pool,
         tasks: &Tasks,
         notices: mpsc::Sender<Notice>,
         on_applied: OnApplied,
     ) -> Result<Self, OpenError> {
         let id = ServerId::from(options.node_id);
         let view = Arc::new(View::default());
-        let (log, snapshots) = open_files(&options, tasks).await?;
+        let Files { log, snapshots, incoming, promise } = open_files(&options, tasks).await?;
         let snapshots = Arc::new(snapshots);
+        let (name, address) = (options.node_name.clone(), options.address.clone());
+        let ballots = Ballots::new(id.to_string(), name, address, notices.clone());
+        let network = Network { id, pool: pool.clone(), ballots: ballots.clone() };
         let kept = Arc::clone(&snapshots);
         let machine = StateMachine::new(Arc::clone(&view), on_applied, kept, options.snapshot_interval);
-        let core = Core::new(id, Arc::new(settings(&options)?), Network::default(), log.clone(), machine)
+        let core = Core::new(id, Arc::new(settings(&options)?), network, log.clone(), machine)
             .await
             .map_err(|e| OpenError::Damaged(format!("start Raft: {e}")))?;
         let me = Peer { name: options.node_name.clone(), address: options.address.clone() };
@@ -131,12 +144,32 @@ impl Raft {
             correcting: Arc::default(),
         };
         let me = Me { id, name: me.name, address: me.address, lease_ms: ELECTION_MS_MAX * multiplier(&options) };
-        let state = watching::start(me, upkeep, &membership, term, stands, tasks, notices);
+        ballots.peers(&watching::peers(&membership));
+        let told = Told { ballots: ballots.clone(), notices };
+        let state = watching::start(me, upkeep, &membership, term, stands, tasks, told);
+        Neighbours { core: core.clone(), id, pool, ballots: ballots.clone() }.start(state.clone(), tasks);
         let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
         let (applies, commit_time) =
             (metrics::counter!("consul.raft.apply"), metrics::histogram!("consul.raft.commitTime"));
         let stamps = Mutex::default();
-        let inner = Inner { core, log, view, state, stamps, in_flight, applies, commit_time, stood, start, ending };
+        let incoming = Arc::new(AsyncMutex::new(incoming));
+        let inner = Inner {
+            id,
+            core,
+            log,
+            view,
+            state,
+            stamps,
+            in_flight,
+            applies,
+            commit_time,
+            stood,
+            start,
+            ballots,
+            promise,
+            incoming,
+            ending,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -159,7 +192,7 @@ impl Raft {
     /// Appends, replicates, applies. Returns the index (Consul's count) and what the store said.
     pub async fn write(&self, command: Command) -> Result<(u64, Outcome), WriteError> {
         let inner = &self.inner;
-        let permit = inner.in_flight.acquire_many(weight(&command)).await;
+        let permit = inner.in_flight.acquire_many(weight(&command).min(IN_FLIGHT_BYTES_MAX)).await;
         let _permit = permit.map_err(|_| WriteError::NotLeader)?;
         let proposal = Proposal { at: self.stamp(), command };
         let start = clock::now();
@@ -209,10 +242,24 @@ impl Raft {
         self.inner.log.close().await;
     }
 
-    /// openraft's own handle, to break it.
-    #[cfg(test)]
+    /// What other servers' Raft is answered with.
+    pub fn handler(&self) -> Handler {
+        let inner = &self.inner;
+        let (core, ballots, promise) = (inner.core.clone(), inner.ballots.clone(), inner.promise.clone());
+        let id = inner.id;
+        Serving { id, core, ballots, incoming: Arc::clone(&inner.incoming), promise }.handler()
+    }
+
     pub(super) fn core(&self) -> &Core {
         &self.inner.core
+    }
+
+    pub(super) fn ballots(&self) -> &Ballots {
+        &self.inner.ballots
+    }
+
+    pub(super) fn promise_held(&self) -> &Promise {
+        &self.inner.promise
     }
 
     fn stamp(&self) -> crate::moment::WallTime {
@@ -222,24 +269,32 @@ impl Raft {
     }
 }
 
+/// What a server keeps.
+struct Files {
+    log: LogStore,
+    snapshots: Snapshots,
+    incoming: Incoming,
+    promise: Promise,
+}
+
 /// Opens log and snapshots below `dir`, or in memory.
-async fn open_files(options: &Options, tasks: &Tasks) -> Result<(LogStore, Snapshots), OpenError> {
+async fn open_files(options: &Options, tasks: &Tasks) -> Result<Files, OpenError> {
     let stop = tasks.clone();
     let on_failure = Box::new(move |text: &str| stop.fail(text));
     let (dir, node_id) = (options.dir.clone(), options.node_id);
     let opened = tokio::task::spawn_blocking(move || open_files_now(dir, node_id, on_failure)).await;
-    let (log, snapshots, cut_bytes) = opened.map_err(|e| OpenError::Refused(format!("open the Raft log: {e}")))??;
+    let (files, cut_bytes) = opened.map_err(|e| OpenError::Refused(format!("open the Raft log: {e}")))??;
     if cut_bytes > 0 {
         tracing::warn!(target: "agent.server.raft", bytes = cut_bytes, "log ended in a write that was never synced, cut");
     }
-    Ok((log, snapshots))
+    Ok(files)
 }
 
 fn open_files_now(
     dir: Option<PathBuf>,
     node_id: uuid::Uuid,
     on_failure: log::OnFailure,
-) -> Result<(LogStore, Snapshots, u64), OpenError> {
+) -> Result<(Files, u64), OpenError> {
     // Beside `raft/`, so that it is known what was there when all of that is gone.
     let data = dir.as_deref().and_then(std::path::Path::parent).filter(|data| !data.as_os_str().is_empty());
     let io = |source| OpenError::Io { dir: dir.clone().unwrap_or_default(), source };
@@ -275,6 +330,9 @@ fn open_files_now(
     let damaged = |text: &str| {
         tracing::error!(target: "agent.server.raft", "passed over a snapshot: {text}");
     };
+    let mut incoming = Incoming::new(Arc::clone(&snapshot_disk));
+    incoming.forget().map_err(io)?;
+    let promise = Promise::open(dir.as_deref()).map_err(io)?;
     let snapshots = Snapshots::open(snapshot_disk, log.purged(), damaged).map_err(|error| match error {
         snapshot::OpenError::Io(source) => io(source),
         snapshot::OpenError::Refused(text) => OpenError::Damaged(text),
@@ -282,15 +340,7 @@ fn open_files_now(
     if let Some(data) = data {
         owner::keep(data, node_id).map_err(io)?;
     }
-    Ok((log, snapshots, cut_bytes))
-}
-
-fn weight(command: &Command) -> u32 {
-    let value = match command {
-        Command::Kv(KvCommand::Set { value, .. } | KvCommand::Cas { value, .. }) => value.len(),
-        _ => 0,
-    };
-    u32::try_from(value).unwrap_or(u32::MAX).saturating_add(COMMAND_BYTES).min(IN_FLIGHT_BYTES_MAX)
+    Ok((Files { log, snapshots, incoming, promise }, cut_bytes))
 }
 
 fn multiplier(options: &Options) -> u64 {

@@ -48,7 +48,7 @@ pub(crate) fn read_proposal(bytes: &[u8]) -> Result<Proposal, DecodeError> {
     Ok(Proposal { at: WallTime::from_micros(read.at_micros), command: read.command })
 }
 
-type IdBytes = [u8; 16];
+pub(crate) type IdBytes = [u8; 16];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeerRecord {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::file::{Disk, File, MemoryDisk, read_exact_at};
+use super::message::FileId;
 use super::record::{self, Meta};
 use super::types::{LogId, SnapshotMeta, shown_id};
 
@@ -41,6 +42,22 @@ impl Body {
     pub(crate) fn reader(&self) -> impl Read {
         let reader = FileReader { file: Arc::clone(&self.file), at: self.offset, end: self.offset + self.length };
         io::BufReader::with_capacity(BUFFER_BYTES, reader)
+    }
+
+    /// Which file it is.
+    pub(crate) fn file_id(&self) -> io::Result<FileId> {
+        let mut crc = [0; 4];
+        read_exact_at(&*self.file, 12, &mut crc)?;
+        let last = self.meta.last.map(Into::into);
+        Ok(FileId { last, size: self.offset + self.length, crc: u32::from_le_bytes(crc) })
+    }
+
+    /// Bytes of the whole file, head and all, from `offset`; fewer at its end.
+    pub(crate) fn piece(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let rest = usize::try_from((self.offset + self.length).saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(rest)];
+        read_exact_at(&*self.file, offset, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// The snapshot of a state that holds nothing yet.
@@ -248,7 +265,7 @@ fn write_body(file: &dyn File, meta: &Meta, fill: impl FnOnce(&mut dyn Write) ->
 }
 
 /// The whole file, checked.
-fn open_body(file: Arc<dyn File>) -> Result<Body, BodyError> {
+pub(crate) fn open_body(file: Arc<dyn File>) -> Result<Body, BodyError> {
     let body = open_head(Arc::clone(&file))?;
     let mut rest = FileReader { file: Arc::clone(&file), at: UNSUMMED_BYTES, end: body.offset + body.length };
     let mut crc = crc32fast::Hasher::new();

@@ -15,6 +15,7 @@ use shared::event::{
 use tokio::sync::{mpsc, watch};
 
 use super::Notice;
+use super::ballots::Ballots;
 use super::types::{Metrics, ServerId, StoredMembership, shown, shown_id};
 use super::upkeep::Upkeep;
 use crate::clock;
@@ -172,8 +173,12 @@ impl Watcher {
         }
     }
 
+    /// Of a lone voter; where others vote, `ballots` has seen it begin.
     fn started(&self, out: &mut Vec<Effect>, new: &RaftState) {
         let voters = voters(new);
+        if voters != 1 {
+            return;
+        }
         out.push(Effect::Log(Line::Candidate { term: new.term }));
         out.push(Effect::Notice(Notice::Election(ElectionEvent::Started {
             term: new.term,
@@ -185,7 +190,7 @@ impl Watcher {
         })));
     }
 
-    /// A lone voter's own vote decides; for the others `network` has seen the votes.
+    /// A lone voter's own vote decides; where others vote, `ballots` has seen them.
     fn won(&mut self, out: &mut Vec<Effect>, now: Moment, wall: WallTime, new: &RaftState) {
         let cause = self.cause();
         self.stood = None;
@@ -327,7 +332,7 @@ pub(crate) fn start(
     term: u64,
     stands: mpsc::Receiver<Stood>,
     tasks: &Tasks,
-    notices: mpsc::Sender<Notice>,
+    told: Told,
 ) -> watch::Receiver<RaftState> {
     let mut first = picture(&me, &upkeep.core.metrics().borrow_watched().clone());
     first.peers = peers(membership);
@@ -336,16 +341,24 @@ pub(crate) fn start(
     let index = shown_id(membership.log_id().as_ref());
     let (watcher, effects) = Watcher::open(me, clock::now(), index, first.clone());
     let (published, state) = watch::channel(first);
-    let work = Loop { watcher, upkeep, stands, notices, published, tasks: tasks.clone() };
+    let Told { ballots, notices } = told;
+    let work = Loop { watcher, upkeep, stands, ballots, notices, published, tasks: tasks.clone() };
     work.perform(effects);
     tasks.spawn("raft-watch", work.run());
     state
+}
+
+/// Who is told of what is seen.
+pub(crate) struct Told {
+    pub(crate) ballots: Ballots,
+    pub(crate) notices: mpsc::Sender<Notice>,
 }
 
 struct Loop {
     watcher: Watcher,
     upkeep: Upkeep,
     stands: mpsc::Receiver<Stood>,
+    ballots: Ballots,
     notices: mpsc::Sender<Notice>,
     published: watch::Sender<RaftState>,
     tasks: Tasks,
@@ -415,6 +428,10 @@ impl Loop {
             self.upkeep.purge(&metrics).await;
         }
         self.upkeep.correct(&metrics);
+        if new.peers != self.watcher.state().peers {
+            self.ballots.peers(&new.peers);
+        }
+        self.ballots.led_by(new.term, new.leader_id.as_deref());
         let effects = self.watcher.step(clock::now(), clock::wall(), new);
         self.published.send_if_modified(|state| {
             let changed = state != self.watcher.state();

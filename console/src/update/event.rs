@@ -317,7 +317,8 @@ fn election(model: &mut Model, time: WallTime, node: &str, event: ElectionEvent)
         }
         ElectionEvent::VoteGranted { term, candidate, voter, tally, need, pre_vote } => {
             let (candidate, voter) = (candidate.as_str(), voter.as_str());
-            let (answer, tally) = (Some(VoteAnswer::Granted), Some((tally, Some(need))));
+            // A voter that tells of its own vote cannot count.
+            let (answer, tally) = (Some(VoteAnswer::Granted), (tally > 0).then_some((tally, Some(need))));
             let vote = story::Vote { term, candidate, voter, answer, tally, pre_vote, reason: "" };
             story::vote(model, time, node, &vote);
         }
