@@ -48,7 +48,10 @@ pub(super) async fn follow(mut members: watch::Receiver<Arc<Vec<MemberState>>>, 
 }
 
 /// The servers that are here, for forming a cluster with them.
-pub(super) fn seen(mut members: watch::Receiver<Arc<Vec<MemberState>>>, tasks: &Tasks) -> watch::Receiver<Arc<Vec<Seen>>> {
+pub(super) fn seen(
+    mut members: watch::Receiver<Arc<Vec<MemberState>>>,
+    tasks: &Tasks,
+) -> watch::Receiver<Arc<Vec<Seen>>> {
     let look = |members: &[MemberState]| Arc::new(servers(members).values().filter_map(as_seen).collect::<Vec<_>>());
     let (told, seen) = watch::channel(look(&members.borrow_and_update()));
     let end = tasks.token();

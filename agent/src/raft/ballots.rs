@@ -161,8 +161,14 @@ impl Ballots {
             tracing::debug!(target: "agent.server.raft", needed = need, "votes");
             tracing::debug!(target: "agent.server.raft", from = %inner.id, term, tally = 1, "vote granted");
         }
-        let started =
-            ElectionEvent::Started { term, candidate: candidate.clone(), cause: cause.clone(), need, voters, pre_vote: is_pre_vote };
+        let started = ElectionEvent::Started {
+            term,
+            candidate: candidate.clone(),
+            cause: cause.clone(),
+            need,
+            voters,
+            pre_vote: is_pre_vote,
+        };
         self.tell(started);
         self.tell(ElectionEvent::VoteGranted {
             term,
@@ -177,7 +183,14 @@ impl Ballots {
     }
 
     /// `voter` said this to this server; `reason` is its own, empty when it granted.
-    pub(crate) fn answered(&self, request: &VoteRequest<Config>, voter: &str, granted: bool, reason: &str, pre_vote: bool) {
+    pub(crate) fn answered(
+        &self,
+        request: &VoteRequest<Config>,
+        voter: &str,
+        granted: bool,
+        reason: &str,
+        pre_vote: bool,
+    ) {
         let term = request.vote.leader_id.term;
         let mut inner = self.lock();
         let (candidate, name) = (inner.name.clone(), inner.name_of(voter));
@@ -189,7 +202,8 @@ impl Ballots {
             return;
         }
         if !granted {
-            let refused = ElectionEvent::VoteRefused { term, candidate, voter: name, reason: reason.to_owned(), pre_vote };
+            let refused =
+                ElectionEvent::VoteRefused { term, candidate, voter: name, reason: reason.to_owned(), pre_vote };
             drop(inner);
             tracing::debug!(target: "agent.server.raft", from = voter, term, reason, pre_vote, "vote refused");
             return self.tell(refused);
@@ -260,7 +274,11 @@ impl Inner {
 }
 
 /// Why a voter that answered so did not grant, by openraft's rules in their order. PURE.
-pub(crate) fn reason(request: &VoteRequest<Config>, response: &VoteResponse<Config>, name: impl Fn(&str) -> String) -> String {
+pub(crate) fn reason(
+    request: &VoteRequest<Config>,
+    response: &VoteResponse<Config>,
+    name: impl Fn(&str) -> String,
+) -> String {
     let (asked, vote) = (&request.vote.leader_id, &response.vote.leader_id);
     let who = || name(&vote.voted_for.to_string());
     let log = |id: &Option<LogId>| shown_id(id.as_ref());

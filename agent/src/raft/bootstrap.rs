@@ -67,11 +67,8 @@ pub fn step(own: &Own, seen: &[Seen]) -> Step {
         }
     }
     let fit = |s: &&Seen| here(s) && (s.id == own.id || (s.expect == expect && !s.bootstrap));
-    let map: Map = seen
-        .iter()
-        .filter(fit)
-        .map(|s| (s.id, Place { name: s.name.clone(), address: s.address.clone() }))
-        .collect();
+    let map: Map =
+        seen.iter().filter(fit).map(|s| (s.id, Place { name: s.name.clone(), address: s.address.clone() })).collect();
     let names = map.values().map(|place| place.name.as_str()).collect::<Vec<_>>().join(", ");
     let count = map.len();
     let missing = (expect as usize).saturating_sub(count);

@@ -139,7 +139,9 @@ impl Forming {
                     Ok(Answer::Promised) => agreed.push(id.as_u128()),
                     Ok(Answer::HasState) => {
                         let server = &place.name;
-                        return Err(format!("{server} has Raft state already: this server waits to be added by its leader"));
+                        return Err(format!(
+                            "{server} has Raft state already: this server waits to be added by its leader"
+                        ));
                     }
                     Ok(Answer::No(why)) | Err(why) => missing.push(format!("{}: {why}", place.name)),
                 }

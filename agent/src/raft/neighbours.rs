@@ -114,7 +114,8 @@ impl Neighbours {
         if !vote.committed || vote.leader_id.voted_for != id {
             return;
         }
-        self.ballots.because(&format!("the process of {name} is gone: its connection closed and a new one was refused"));
+        self.ballots
+            .because(&format!("the process of {name} is gone: its connection closed and a new one was refused"));
         // To nobody here: this only ends the lease that this server grants to the dead leader.
         let request = TransferLeaderRequest::new(vote, id, None);
         if self.core.handle_transfer_leader(request).await.is_err() {

@@ -15,9 +15,7 @@ use openraft::raft::{
 use openraft::{AnyError, OptionalSend};
 
 use super::ballots::Ballots;
-use super::message::{
-    Asked, Chunk, ChunkTold, FORMAT, FileId, Question, Told, TransferRecord, TransferTold, id_bytes,
-};
+use super::message::{Asked, Chunk, ChunkTold, FORMAT, FileId, Question, Told, TransferRecord, TransferTold, id_bytes};
 use super::snapshot::Body;
 use super::types::{Config, Entry, Payload, Peer, ServerId, Vote};
 use super::weight;
@@ -77,9 +75,7 @@ impl PeerClient {
 
     fn failed(&self, action: RPCTypes, failure: Failure) -> RpcError {
         match failure {
-            Failure::Late(timeout) => {
-                Timeout { action, id: self.network.id, target: self.target, timeout }.into()
-            }
+            Failure::Late(timeout) => Timeout { action, id: self.network.id, target: self.target, timeout }.into(),
             Failure::Gone(text) => Unreachable::new(&AnyError::error(text)).into(),
             Failure::Strange(text) => NetworkError::new(&AnyError::error(text)).into(),
         }

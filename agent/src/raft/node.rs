@@ -11,10 +11,10 @@ use shared::event::RaftState;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::file::{Disk, MemoryDisk, RealDisk};
-use super::log::{self, LogStore, RecoverError};
 use super::ballots::Ballots;
+use super::file::{Disk, MemoryDisk, RealDisk};
 use super::incoming::Incoming;
+use super::log::{self, LogStore, RecoverError};
 use super::neighbours::Neighbours;
 use super::network::Network;
 use super::owner;

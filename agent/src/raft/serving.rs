@@ -11,7 +11,9 @@ use tokio::sync::Mutex;
 
 use super::ballots::{Ballots, reason};
 use super::incoming::{Incoming, Taken};
-use super::message::{Asked, Chunk, ChunkTold, FORMAT, Question, Told, TransferRecord, TransferTold, VoteTold, id_bytes};
+use super::message::{
+    Asked, Chunk, ChunkTold, FORMAT, Question, Told, TransferRecord, TransferTold, VoteTold, id_bytes,
+};
 use super::node::Core;
 use super::promise::Promise;
 use super::record::DecodeError;
@@ -69,7 +71,8 @@ impl Serving {
             self.ballots.was_asked(&request, false, &why, is_pre_vote);
             return Err(Refusal::new(Code::Failed, why));
         }
-        let response = if is_pre_vote { self.core.pre_vote(request.clone()).await } else { self.core.vote(request.clone()).await };
+        let response =
+            if is_pre_vote { self.core.pre_vote(request.clone()).await } else { self.core.vote(request.clone()).await };
         let response = response.map_err(failed)?;
         let why = reason(&request, &response, |id| self.ballots.name_of(id));
         self.ballots.was_asked(&request, response.vote_granted, &why, is_pre_vote);
