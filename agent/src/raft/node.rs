@@ -113,21 +113,7 @@ impl Raft {
             .await
             .map_err(|e| OpenError::Damaged(format!("start Raft: {e}")))?;
         let me = Peer { name: options.node_name.clone(), address: options.address.clone() };
-        let (mut membership, term) = core
-            .with_raft_state(|s| ((**s.membership_state.effective()).clone(), s.vote_ref().leader_id.term))
-            .await
-            .map_err(|e| OpenError::Refused(format!("read the Raft configuration: {e}")))?;
-        let fresh = !core.is_initialized().await.map_err(|e| OpenError::Refused(e.to_string()))?;
-        let start = if fresh && options.bootstrap {
-            let first = BTreeMap::from([(id, me.clone())]);
-            let entry = LogId::new_term_index(0, 0);
-            membership = StoredMembership::new(Some(entry), Membership::from(first.clone()));
-            Start::Form(first)
-        } else if membership.voter_ids().eq([id]) {
-            Start::Stand
-        } else {
-            Start::Follow
-        };
+        let (membership, term, start) = first_step(&core, id, &me, options.bootstrap).await?;
         let (stood, stands) = mpsc::channel(4);
         let ending = CancellationToken::new();
         let upkeep = Upkeep {
@@ -267,6 +253,31 @@ impl Raft {
         let mut stamps = self.inner.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         stamps.next(term, clock::now(), clock::wall(), self.inner.view.at())
     }
+}
+
+/// The configuration and the term of the log, and what this server does first.
+async fn first_step(
+    core: &Core,
+    id: ServerId,
+    me: &Peer,
+    bootstrap: bool,
+) -> Result<(StoredMembership, u64, Start), OpenError> {
+    let (mut membership, term) = core
+        .with_raft_state(|s| ((**s.membership_state.effective()).clone(), s.vote_ref().leader_id.term))
+        .await
+        .map_err(|e| OpenError::Refused(format!("read the Raft configuration: {e}")))?;
+    let fresh = !core.is_initialized().await.map_err(|e| OpenError::Refused(e.to_string()))?;
+    let start = if fresh && bootstrap {
+        let first = BTreeMap::from([(id, me.clone())]);
+        let entry = LogId::new_term_index(0, 0);
+        membership = StoredMembership::new(Some(entry), Membership::from(first.clone()));
+        Start::Form(first)
+    } else if membership.voter_ids().eq([id]) {
+        Start::Stand
+    } else {
+        Start::Follow
+    };
+    Ok((membership, term, start))
 }
 
 /// What a server keeps.
