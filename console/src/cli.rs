@@ -24,6 +24,7 @@ usage: console [flags]              show the cluster of an agent
                      stands in when another is away  [$CONSUL_HTTP_ADDR, 127.0.0.1:8500]
   --token TOKEN      ACL token  [$CONSUL_HTTP_TOKEN]
   --color WHEN       auto, always, never, 16 or 256  [auto]
+  --read-only        no key changes the cluster
   --ascii            draw without Unicode characters
   --json             of status: as JSON
   --version, --help
@@ -103,6 +104,7 @@ pub struct Options {
     pub token: Option<String>,
     pub colors: Option<Colors>,
     pub ascii: bool,
+    pub read_only: bool,
     pub json: bool,
     pub help: bool,
     pub version: bool,
@@ -110,7 +112,7 @@ pub struct Options {
 
 impl Options {
     pub fn launch(&self, settings: Settings) -> Launch {
-        Launch { places: self.places(settings), look: terminal::look(self.colors, self.ascii) }
+        Launch { places: self.places(settings), look: terminal::look(self.colors, self.ascii), read_only: self.read_only }
     }
 
     /// One place for each address, with the rest of what `settings` says; one as `settings` says when none
@@ -163,6 +165,7 @@ fn parse(words: &[String]) -> Result<Options> {
             "token" => options.token = Some(value()?),
             "color" => options.colors = colors(&value()?)?,
             "ascii" => options.ascii = switch(name, given.as_deref())?,
+            "read-only" => options.read_only = switch(name, given.as_deref())?,
             "json" => options.json = switch(name, given.as_deref())?,
             "h" | "help" => options.help = true,
             "version" => options.version = true,

@@ -5,14 +5,17 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::model::{Model, Overlay};
-use crate::msg::{Action, Motion, Screen};
+use crate::model::{Model, Overlay, dialog};
+use crate::model::panes::Room;
+use crate::msg::{Act, Action, Motion, Screen, Stroke};
 
 /// Which heading of the help a key stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Move,
     Look,
+    /// Acts on the cluster, after asking.
+    Change,
     Anywhere,
 }
 
@@ -23,6 +26,8 @@ pub enum Valid {
     On(&'static [Screen]),
     /// More than one agent was given.
     SeveralAgents,
+    /// Acts on the cluster: on these screens, where a dialog has room, unless it was started to read only.
+    Change(Act, &'static [Screen]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,8 @@ const NONE: KeyModifiers = KeyModifiers::NONE;
 const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
 const LISTS: &[Screen] = &[Screen::Members, Screen::Events];
 const PANES: &[Screen] = &[Screen::Overview, Screen::Raft];
+const TABBED: &[Screen] = &[Screen::Overview, Screen::Members, Screen::Raft];
+const NODES: &[Screen] = &[Screen::Overview, Screen::Members, Screen::Raft];
 
 const fn c(c: char, action: Action) -> (KeyCode, KeyModifiers, Action) {
     (KeyCode::Char(c), NONE, action)
@@ -117,10 +124,10 @@ pub const TABLE: &[Binding] = &[
             (KeyCode::BackTab, KeyModifiers::SHIFT, Action::PreviousPane),
             k(KeyCode::BackTab, Action::PreviousPane),
         ],
-        help: "next pane",
-        footer: Some("pane"),
+        help: "next pane; LAN and WAN members",
+        footer: None,
         group: Group::Move,
-        valid: Valid::On(PANES),
+        valid: Valid::On(TABBED),
     },
     Binding {
         keys: "/",
@@ -169,6 +176,38 @@ pub const TABLE: &[Binding] = &[
         footer: Some("zoom"),
         group: Group::Look,
         valid: Valid::On(PANES),
+    },
+    Binding {
+        keys: "J",
+        presses: &[c('J', Action::Ask(Act::Join))],
+        help: "join another agent to this one's pool",
+        footer: Some("join"),
+        group: Group::Change,
+        valid: Valid::Change(Act::Join, NODES),
+    },
+    Binding {
+        keys: "L",
+        presses: &[c('L', Action::Ask(Act::Leave))],
+        help: "let it leave: its agent stops",
+        footer: Some("leave"),
+        group: Group::Change,
+        valid: Valid::Change(Act::Leave, NODES),
+    },
+    Binding {
+        keys: "X",
+        presses: &[c('X', Action::Ask(Act::ForceLeave))],
+        help: "force out a member that failed",
+        footer: Some("force-leave"),
+        group: Group::Change,
+        valid: Valid::Change(Act::ForceLeave, NODES),
+    },
+    Binding {
+        keys: "P",
+        presses: &[c('P', Action::Ask(Act::Prune))],
+        help: "forget a member that left or failed",
+        footer: Some("prune"),
+        group: Group::Change,
+        valid: Valid::Change(Act::Prune, NODES),
     },
     Binding {
         keys: "1 2 3 5",
@@ -234,11 +273,23 @@ pub const TABLE: &[Binding] = &[
 ];
 
 impl Binding {
+    /// Worth a place in the footer: what it acts on is selected.
+    pub fn is_offered(&self, model: &Model) -> bool {
+        let applies = match self.valid {
+            Valid::Change(act, _) => dialog::applies(model, act),
+            _ => true,
+        };
+        self.is_valid(model) && applies
+    }
+
     pub fn is_valid(&self, model: &Model) -> bool {
         match self.valid {
             Valid::Always => true,
             Valid::On(screens) => screens.contains(&model.screen),
             Valid::SeveralAgents => model.lanes.len() > 1,
+            Valid::Change(_, screens) => {
+                !model.setup.read_only && model.room() != Room::Tiny && screens.contains(&model.screen)
+            }
         }
     }
 }
@@ -253,6 +304,9 @@ pub fn action(model: &Model, key: KeyEvent) -> Option<Action> {
         KeyCode::Char(_) => key.modifiers - KeyModifiers::SHIFT,
         _ => key.modifiers,
     };
+    if model.dialog.is_some() {
+        return asked(key.code, modifiers);
+    }
     if model.overlay == Overlay::None && model.filter().is_some_and(|filter| filter.open) {
         return typing(key.code, modifiers);
     }
@@ -260,6 +314,24 @@ pub fn action(model: &Model, key: KeyEvent) -> Option<Action> {
     let mut presses = TABLE.iter().filter(binding).flat_map(|binding| binding.presses);
     let found = presses.find(|(code, with, _)| *code == key.code && *with == modifiers);
     found.map(|(_, _, action)| *action)
+}
+
+/// Keys in a dialog.
+fn asked(code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
+    match (code, modifiers) {
+        (KeyCode::Char('c'), CONTROL) => Some(Action::Close),
+        (KeyCode::Char('z'), CONTROL) => Some(Action::Suspend),
+        (KeyCode::Char('u'), CONTROL) => Some(Action::Dialog(Stroke::Wipe)),
+        (KeyCode::Char(c), NONE) => Some(Action::Dialog(Stroke::Put(c))),
+        (KeyCode::Backspace, _) => Some(Action::Dialog(Stroke::Erase)),
+        (KeyCode::Enter, NONE) => Some(Action::Dialog(Stroke::Press)),
+        (KeyCode::Esc, NONE) => Some(Action::Back),
+        (KeyCode::Tab | KeyCode::Down, NONE) => Some(Action::Dialog(Stroke::Next)),
+        (KeyCode::BackTab, _) | (KeyCode::Up, NONE) => Some(Action::Dialog(Stroke::Previous)),
+        (KeyCode::PageDown, NONE) => Some(Action::Move(Motion::PageDown)),
+        (KeyCode::PageUp, NONE) => Some(Action::Move(Motion::PageUp)),
+        _ => None,
+    }
 }
 
 /// Keys while a filter is typed.

@@ -14,6 +14,7 @@ pub mod format;
 pub mod keymap;
 pub mod model;
 pub mod msg;
+pub mod order;
 pub mod polled;
 pub mod runtime;
 pub mod status;

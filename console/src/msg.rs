@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared::event::{Event, Level};
 use shared::time::WallTime;
 
+use crate::order::{Order, Outcome, Probe, Seen};
 use crate::polled::Polled;
 
 /// One agent the console was given: its position in the list of addresses.
@@ -37,6 +38,10 @@ pub enum Msg {
     Polled { lane: LaneId, at: WallTime, polled: Polled },
     /// One question was refused while others are answered: its pane goes off, not the screen.
     Denied { lane: LaneId, at: WallTime, source: Source, denial: Denial },
+    /// What came of an order, once: an answer, or none within its deadline.
+    Ordered { id: u64, at: WallTime, took_us: u64, outcome: Outcome },
+    /// What was found where a dialog points.
+    Probed { at: WallTime, probe: Probe, seen: Seen },
 }
 
 /// What frames the events of a stream.
@@ -149,6 +154,8 @@ pub enum Source {
     RaftConfiguration,
     Autopilot,
     Members,
+    WanMembers,
+    Coordinates,
     Checks,
     Stats,
     Monitor,
@@ -164,7 +171,7 @@ pub enum Denial {
     Failed,
 }
 
-/// What a key means. Only reading and looking so far: nothing here changes a cluster.
+/// What a key means. None changes the cluster: [`Action::Ask`] opens a dialog, and a stroke there may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     Show(Screen),
@@ -189,12 +196,37 @@ pub enum Action {
     Zoom,
     Refresh,
     OtherAgent,
+    /// Opens the dialog of something that changes the cluster.
+    Ask(Act),
+    /// A key in an open dialog.
+    Dialog(Stroke),
     Help,
     /// `q`: back; at the top, close.
     Quit,
     /// Control-C: close at once.
     Close,
     Suspend,
+}
+
+/// What an operator can ask of the cluster; each has a dialog of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    Join,
+    Leave,
+    ForceLeave,
+    Prune,
+}
+
+/// A key in a dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stroke {
+    Put(char),
+    Erase,
+    Wipe,
+    Next,
+    Previous,
+    /// Enter: what has the focus.
+    Press,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,4 +278,15 @@ pub enum Effect {
     Attach(LaneId),
     /// Ask the agent for its log from this level up (our agents; a monitor always runs at debug).
     LogLevel(Level),
+    /// Carry out an order; what comes of it is a [`Msg::Ordered`] with this number.
+    Order { id: u64, to: Place, order: Order },
+    /// Look who is there; the newest look counts, those before it are given up.
+    Probe { lane: LaneId, probe: Probe },
+}
+
+/// The agent that an order goes to: one of the command line, or another one, asked with that one's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub lane: LaneId,
+    pub address: Option<String>,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::api::agent::AgentMember;
+use shared::api::coordinate::CoordinateEntry;
 use shared::api::health::HealthCheck;
 use shared::api::operator::RaftConfiguration;
 
@@ -26,6 +27,10 @@ pub enum Polled {
     Autopilot(AutopilotHealth),
     /// `/v1/agent/members`
     Members(Vec<AgentMember>),
+    /// `/v1/agent/members?wan=1`; empty where there is no such pool.
+    WanMembers(Vec<AgentMember>),
+    /// `/v1/coordinate/nodes`, asked of both kinds of agent; empty while it is being measured.
+    Coordinates(Vec<CoordinateEntry>),
     /// `/v1/health/state/any`, asked of both kinds of agent.
     Checks(Vec<HealthCheck>),
     /// `Stats.raft` of `/v1/agent/self`, as its strings.

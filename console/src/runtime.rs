@@ -35,6 +35,7 @@ pub struct Launch {
     /// One lane each; at least one.
     pub places: Vec<Settings>,
     pub look: Look,
+    pub read_only: bool,
 }
 
 /// What the last picture showed, to be told when the screen is gone.
@@ -121,7 +122,7 @@ async fn screen(launch: Launch) -> Result<Closed> {
     let mut look = launch.look;
     look.ascii = look.ascii || guard.draws_double();
     let addresses = launch.places.iter().map(|place| place.address.clone()).collect();
-    let mut model = Model::new(Setup { addresses, utc_offset_s: clock::utc_offset_s(), look });
+    let mut model = Model::new(Setup { addresses, utc_offset_s: clock::utc_offset_s(), look, read_only: launch.read_only });
     let size = guard.screen.size().wrap_err("ask the terminal for its size")?;
     update::update(&mut model, Msg::Tick { now: clock::now() });
     update::update(&mut model, Msg::Resize { width: size.width, height: size.height });
@@ -206,6 +207,8 @@ impl Console {
             Some(Ok(Input::Key(key))) => {
                 if let Some(action) = keymap::action(&self.model, key) {
                     self.pressed = Instant::now();
+                    // What a key begins is dated by it.
+                    self.take(Msg::Tick { now: clock::now() })?;
                     self.take(Msg::Act(action))?;
                 }
             }
@@ -234,6 +237,8 @@ impl Console {
                 Effect::Refresh(lane) => self.client.refresh(lane),
                 Effect::Attach(lane) => self.client.attach(lane),
                 Effect::LogLevel(level) => self.client.set_log_level(level),
+                Effect::Order { id, to, order } => self.client.order(id, &to, order),
+                Effect::Probe { lane, probe } => self.client.probe(lane, probe),
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod connect;
+mod errand;
 mod monitor;
 mod poll;
 mod seat;
@@ -23,7 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::msg::{AgentKind, LaneId, Link, Msg, Trouble};
+use crate::msg::{AgentKind, LaneId, Link, Msg, Place, Trouble};
+use crate::order::{Order, Probe};
 use backoff::Backoff;
 use connect::Found;
 use seat::Seats;
@@ -42,6 +44,7 @@ pub struct Client {
     kicks: Vec<watch::Sender<u64>>,
     level: watch::Sender<Level>,
     tasks: JoinSet<()>,
+    errands: errand::Errands,
 }
 
 impl Client {
@@ -49,7 +52,7 @@ impl Client {
     pub fn start(places: &[Settings], out: &mpsc::Sender<Msg>) -> Result<Self, http::Error> {
         let (level, _) = watch::channel(Level::Info);
         let seats = Seats::new();
-        let mut client = Self { seats: seats.clone(), kicks: Vec::new(), level, tasks: JoinSet::new() };
+        let mut client = Self { seats: seats.clone(), kicks: Vec::new(), level, tasks: JoinSet::new(), errands: errand::Errands::new(places, out) };
         for (id, settings) in (0..=u8::MAX).zip(places) {
             let id = LaneId(id);
             let (kick, kicked) = watch::channel(0);
@@ -83,6 +86,16 @@ impl Client {
 
     pub fn set_log_level(&self, level: Level) {
         self.level.send_replace(level);
+    }
+
+    /// Carries out what changes a cluster; what comes of it is a message with this number.
+    pub fn order(&mut self, id: u64, to: &Place, order: Order) {
+        self.errands.order(id, to, order);
+    }
+
+    /// Looks who is there; the look before it is given up.
+    pub fn probe(&mut self, lane: LaneId, probe: Probe) {
+        self.errands.probe(lane, probe);
     }
 
     /// Completes when a lane ended, which none does by itself: it failed in a way that it must not.

@@ -19,11 +19,12 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const HEAD: Duration = Duration::from_secs(15);
 const FORBIDDEN: Duration = Duration::from_secs(30);
 /// What this console asks for again and again.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "/v1/agent/events",
     "/v1/agent/members",
     "/v1/agent/monitor",
     "/v1/agent/self",
+    "/v1/coordinate/nodes",
     "/v1/health/state/any",
     "/v1/operator/autopilot/health",
     "/v1/operator/raft/configuration",

@@ -1,5 +1,5 @@
 //! HashiCorp's agents, which push nothing: the same questions again and again, each at its own pace.
-//! At most seven connections at once, of the eight that an agent is asked for.
+//! At most eight connections at once, of the eight that an agent is asked for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,8 @@ use crate::msg::{Denial, Source, Trouble};
 use crate::polled::{Identity, Polled};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Round trips change slowly.
+const COORDINATES: Duration = Duration::from_secs(15);
 /// Above so many members their list is asked for less often.
 const MANY: usize = 2_000;
 /// How long a blocking query may be held.
@@ -47,6 +49,7 @@ pub(super) async fn poll(wire: &Wire, own: Option<Value>) -> Trouble {
     tokio::select! {
         trouble = leader(wire, &shared) => trouble,
         trouble = members(wire) => trouble,
+        trouble = coordinates(wire) => trouble,
         trouble = configuration(wire, &shared) => trouble,
         trouble = autopilot(wire) => trouble,
         trouble = own_again(wire) => trouble,
@@ -133,6 +136,7 @@ async fn leader(wire: &Wire, shared: &Shared) -> Trouble {
 
 async fn members(wire: &Wire) -> Trouble {
     let mut pace = Pace::new(wire, Source::Members, SECOND);
+    let mut has_wan = true;
     loop {
         let outcome = match ask::<Option<Vec<_>>>(wire, wire.get("/v1/agent/members")).await {
             Ok(members) => {
@@ -140,6 +144,41 @@ async fn members(wire: &Wire) -> Trouble {
                 pace.period = if members.len() > MANY { 5 * SECOND } else { SECOND };
                 hand_on(wire, Polled::Members(members)).await
             }
+            Err(miss) => Err(miss),
+        };
+        // The other pool on the same connection, one after the other: an agent is asked on eight at most.
+        if outcome.is_ok() && has_wan {
+            match wan_members(wire).await {
+                Ok(()) => {}
+                Err(Miss::Lost(trouble)) if pace.is_lost(&trouble) => return trouble,
+                Err(Miss::Lost(_)) => {}
+                Err(Miss::Denied(denial)) => {
+                    if let Err(trouble) = wire.denied(Source::WanMembers, denial).await {
+                        return trouble;
+                    }
+                    // A client has no such pool, and tokens that may not read it are rare.
+                    has_wan = false;
+                }
+            }
+        }
+        if let Err(trouble) = pace.turn(wire, outcome).await {
+            return trouble;
+        }
+    }
+}
+
+async fn wan_members(wire: &Wire) -> Result<(), Miss> {
+    let members = ask::<Option<Vec<_>>>(wire, wire.get("/v1/agent/members").query("wan", "1")).await?;
+    hand_on(wire, Polled::WanMembers(members.unwrap_or_default())).await
+}
+
+/// Where every node is in the network, for the round trips. Of both kinds of agent.
+pub(super) async fn coordinates(wire: &Wire) -> Trouble {
+    let mut pace = Pace::new(wire, Source::Coordinates, COORDINATES);
+    loop {
+        let request = wire.get("/v1/coordinate/nodes").query("stale", "");
+        let outcome = match ask::<Option<Vec<_>>>(wire, request).await {
+            Ok(rows) => hand_on(wire, Polled::Coordinates(rows.unwrap_or_default())).await,
             Err(miss) => Err(miss),
         };
         if let Err(trouble) = pace.turn(wire, outcome).await {

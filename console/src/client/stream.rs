@@ -51,6 +51,7 @@ pub(super) async fn follow(
         trouble = read(wire, answer, memory, level) => trouble,
         trouble = poll::own_once(wire) => trouble,
         trouble = poll::checks(wire) => trouble,
+        trouble = poll::coordinates(wire) => trouble,
         trouble = time(wire) => trouble,
     }
 }

@@ -157,6 +157,8 @@ fn denials(model: &Model, rows: &mut Vec<Concern>) {
             Source::Autopilot => ("autopilot", "replication is not known"),
             Source::Members if model.members.known => ("members", "they are shown as they were"),
             Source::Members => ("members", "they are not known"),
+            Source::WanMembers => ("WAN members", "they are not known"),
+            Source::Coordinates => ("coordinates", "round trips are not known"),
             Source::Checks if model.checks.known => ("checks", "they are shown as they were"),
             Source::Checks => ("checks", "they are not known"),
             Source::Monitor => ("monitor", "no log and no votes"),

@@ -23,6 +23,8 @@ pub enum Kind {
     Agent,
     Check,
     Log,
+    /// What was ordered from here, and what came of it.
+    Action,
     /// What this console itself has to say.
     Console,
 }
@@ -35,6 +37,7 @@ impl Kind {
             Self::Agent => "agent",
             Self::Check => "check",
             Self::Log => "log",
+            Self::Action => "action",
             Self::Console => "link",
         }
     }
@@ -56,7 +59,8 @@ impl Kinds {
             Self::Only(Kind::Gossip) => Self::Only(Kind::Check),
             Self::Only(Kind::Check) => Self::Only(Kind::Agent),
             Self::Only(Kind::Agent) => Self::Only(Kind::Log),
-            Self::Only(Kind::Log | Kind::Console) => Self::All,
+            Self::Only(Kind::Log) => Self::Only(Kind::Action),
+            Self::Only(Kind::Action | Kind::Console) => Self::All,
         }
     }
 

@@ -9,56 +9,9 @@ use shared::time::WallTime;
 
 use super::filter::Filter;
 use super::list::ListState;
+pub use super::member::{Member, Suspicion, Turn, status_word};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Member {
-    pub state: MemberState,
-    /// Since when it has this status; none when it had it before we came.
-    pub since: Option<WallTime>,
-    /// What gossip last said about it, such as who suspects it.
-    pub note: Option<String>,
-    /// Not mentioned by the picture that is coming in; goes if it stays so.
-    pub unseen: bool,
-}
-
-impl Member {
-    pub fn is_server(&self) -> bool {
-        self.state.tags.get("role").is_some_and(|role| role == "consul")
-    }
-
-    /// `server`, `client`, or whatever role it claims.
-    pub fn kind(&self) -> &str {
-        match self.state.tags.get("role").map(String::as_str) {
-            Some("consul") => "server",
-            Some("node") => "client",
-            Some(other) => other,
-            None => "?",
-        }
-    }
-
-    /// The node ID it claims, which is its Raft server ID when it is a server.
-    pub fn id(&self) -> Option<&str> {
-        self.state.tags.get("id").map(String::as_str)
-    }
-
-    /// The API level it claims, without what follows the colon.
-    pub fn build(&self) -> &str {
-        let build = self.state.tags.get("build").map_or("?", String::as_str);
-        build.split(':').next().unwrap_or(build)
-    }
-}
-
-pub fn status_word(status: MemberStatus) -> &'static str {
-    match status {
-        MemberStatus::Alive => "alive",
-        MemberStatus::Suspect => "suspect",
-        MemberStatus::Leaving => "leaving",
-        MemberStatus::Left => "left",
-        MemberStatus::Failed => "failed",
-    }
-}
-
-/// How many of each status, LAN only.
+/// How many of each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
     pub alive: usize,
@@ -72,6 +25,17 @@ impl Census {
     pub fn total(&self) -> usize {
         self.alive + self.suspect + self.leaving + self.left + self.failed
     }
+
+    fn count(&mut self, status: MemberStatus) {
+        let count = match status {
+            MemberStatus::Alive => &mut self.alive,
+            MemberStatus::Suspect => &mut self.suspect,
+            MemberStatus::Leaving => &mut self.leaving,
+            MemberStatus::Left => &mut self.left,
+            MemberStatus::Failed => &mut self.failed,
+        };
+        *count += 1;
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +46,8 @@ pub enum SortBy {
     Name,
     Address,
     Type,
+    Build,
+    Rtt,
     Since,
 }
 
@@ -91,7 +57,9 @@ impl SortBy {
             Self::Status => Self::Name,
             Self::Name => Self::Address,
             Self::Address => Self::Type,
-            Self::Type => Self::Since,
+            Self::Type => Self::Build,
+            Self::Build => Self::Rtt,
+            Self::Rtt => Self::Since,
             Self::Since => Self::Status,
         }
     }
@@ -102,6 +70,8 @@ impl SortBy {
             Self::Name => "node",
             Self::Address => "address",
             Self::Type => "type",
+            Self::Build => "build",
+            Self::Rtt => "rtt",
             Self::Since => "since",
         }
     }
@@ -110,20 +80,47 @@ impl SortBy {
 /// The fields a filter may name.
 pub const FIELDS: [&str; 6] = ["name", "address", "status", "type", "build", "dc"];
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Members {
     rows: Vec<Member>,
     index: HashMap<Pool, HashMap<String, usize>>,
     /// Some picture has been complete: an empty list is then the truth.
     pub known: bool,
+    /// Of the LAN pool.
     pub census: Census,
+    /// Of the WAN pool; empty where nobody tells of one.
+    pub wan_census: Census,
+    /// The pool on screen.
+    pub pool: Pool,
     pub filter: Filter,
     pub sort: SortBy,
     pub reversed: bool,
     pub list: ListState<String>,
-    /// LAN rows in the order shown, as indexes into `rows`.
+    /// Rows of the pool on screen in the order shown, as indexes into `rows`.
     order: Vec<usize>,
     disordered: bool,
+    /// Estimated round trips from the agent in use, by node.
+    rtts_us: HashMap<String, u64>,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            index: HashMap::new(),
+            known: false,
+            census: Census::default(),
+            wan_census: Census::default(),
+            pool: Pool::Lan,
+            filter: Filter::default(),
+            sort: SortBy::default(),
+            reversed: false,
+            list: ListState::default(),
+            order: Vec::new(),
+            disordered: false,
+            rtts_us: HashMap::new(),
+        }
+    }
 }
 
 impl Members {
@@ -136,8 +133,63 @@ impl Members {
         self.rows.get_mut(at)
     }
 
+    pub fn of(&self, pool: Pool) -> impl Iterator<Item = &Member> {
+        self.rows.iter().filter(move |member| member.state.pool == pool)
+    }
+
     pub fn lan(&self) -> impl Iterator<Item = &Member> {
-        self.rows.iter().filter(|member| member.state.pool == Pool::Lan)
+        self.of(Pool::Lan)
+    }
+
+    pub fn count(&self, pool: Pool) -> usize {
+        self.index.get(&pool).map_or(0, HashMap::len)
+    }
+
+    /// Of the pool on screen.
+    pub fn shown_census(&self) -> Census {
+        if self.pool == Pool::Wan { self.wan_census } else { self.census }
+    }
+
+    /// The other pool, where there is one.
+    pub fn turn_pool(&mut self) {
+        if self.pool == Pool::Lan && self.count(Pool::Wan) == 0 {
+            return;
+        }
+        self.pool = if self.pool == Pool::Lan { Pool::Wan } else { Pool::Lan };
+        self.list = ListState::default();
+        self.disordered = true;
+    }
+
+    /// Takes the estimates of all round trips.
+    pub fn set_rtts(&mut self, rtts_us: HashMap<String, u64>) {
+        self.rtts_us = rtts_us;
+        self.disordered |= self.sort == SortBy::Rtt;
+    }
+
+    /// Estimated microseconds from the agent in use and back.
+    pub fn rtt_us(&self, member: &Member) -> Option<u64> {
+        self.rtts_us.get(&member.state.name).copied()
+    }
+
+    /// Something happened to a member.
+    pub fn turn(&mut self, pool: Pool, name: &str, turn: Turn) {
+        if let Some(member) = self.find_mut(pool, name) {
+            member.turn(turn);
+        }
+    }
+
+    /// What gossip last said of a member.
+    pub fn say(&mut self, pool: Pool, name: &str, note: Option<String>) {
+        if let Some(member) = self.find_mut(pool, name) {
+            member.note = note;
+        }
+    }
+
+    /// What is going on about a member that is suspected; none when that is over.
+    pub fn suspect(&mut self, pool: Pool, name: &str, suspicion: Option<Suspicion>) {
+        if let Some(member) = self.find_mut(pool, name) {
+            member.suspicion = suspicion;
+        }
     }
 
     /// The LAN member with this node ID.
@@ -165,6 +217,7 @@ impl Members {
             if known.state.status != state.status {
                 known.since = since;
                 known.note = None;
+                known.suspicion = None;
             }
             known.state = state;
             known.unseen = false;
@@ -172,7 +225,7 @@ impl Members {
         }
         let names = self.index.entry(state.pool).or_default();
         names.insert(state.name.clone(), self.rows.len());
-        self.rows.push(Member { state, since, note: None, unseen: false });
+        self.rows.push(Member::new(state, since));
     }
 
     pub fn remove(&mut self, pool: Pool, name: &str) {
@@ -199,26 +252,31 @@ impl Members {
         self.disordered = true;
     }
 
-    pub fn picture_begins(&mut self) {
-        self.rows.iter_mut().for_each(|member| member.unseen = true);
+    /// A whole answer comes, of one pool or of both.
+    pub fn picture_begins(&mut self, pool: Option<Pool>) {
+        let is_in = |member: &&mut Member| pool.is_none_or(|pool| member.state.pool == pool);
+        self.rows.iter_mut().filter(is_in).for_each(|member| member.unseen = true);
     }
 
-    /// What the picture did not mention goes.
-    pub fn picture_ends(&mut self) {
+    /// What the picture did not mention goes; that is returned.
+    pub fn picture_ends(&mut self) -> Vec<Member> {
         self.known = true;
+        let mut gone = Vec::new();
         if self.rows.iter().any(|member| member.unseen) {
-            self.rows.retain(|member| !member.unseen);
+            gone = self.rows.extract_if(.., |member| member.unseen).collect();
             self.index.clear();
             for (at, member) in self.rows.iter().enumerate() {
                 self.index.entry(member.state.pool).or_default().insert(member.state.name.clone(), at);
             }
         }
         self.disordered = true;
+        gone
     }
 
     pub fn clear(&mut self) {
         self.rows.clear();
         self.index.clear();
+        self.rtts_us.clear();
         self.known = false;
         self.disordered = true;
     }
@@ -241,47 +299,64 @@ impl Members {
     }
 
     fn arrange(&mut self) {
-        self.census = Census::default();
+        (self.census, self.wan_census) = (Census::default(), Census::default());
         self.order.clear();
+        if self.pool == Pool::Wan && self.count(Pool::Wan) == 0 {
+            self.pool = Pool::Lan;
+        }
         for (at, member) in self.rows.iter().enumerate() {
-            if member.state.pool != Pool::Lan {
-                continue;
+            match member.state.pool {
+                Pool::Lan => self.census.count(member.state.status),
+                Pool::Wan => self.wan_census.count(member.state.status),
             }
-            let count = match member.state.status {
-                MemberStatus::Alive => &mut self.census.alive,
-                MemberStatus::Suspect => &mut self.census.suspect,
-                MemberStatus::Leaving => &mut self.census.leaving,
-                MemberStatus::Left => &mut self.census.left,
-                MemberStatus::Failed => &mut self.census.failed,
-            };
-            *count += 1;
-            if admits(&self.filter, member) {
+            if member.state.pool == self.pool && admits(&self.filter, member) {
                 self.order.push(at);
             }
         }
-        let (rows, sort, reversed) = (&self.rows, self.sort, self.reversed);
-        self.order.sort_unstable_by(|a, b| {
-            let ordering = compare(&rows[*a], &rows[*b], sort);
+        // Numbers once a row, not once a comparison.
+        let Self { rows, order, rtts_us, .. } = self;
+        let (sort, reversed) = (self.sort, self.reversed);
+        let numbers: Vec<Number> = match sort {
+            SortBy::Address => rows.iter().map(|row| Number::Address(address_key(row))).collect(),
+            SortBy::Rtt => rows.iter().map(|row| Number::Rtt(rtt_key(rtts_us, row))).collect(),
+            _ => Vec::new(),
+        };
+        order.sort_unstable_by(|a, b| {
+            let ordering = match (numbers.get(*a), numbers.get(*b)) {
+                (Some(a), Some(b)) => a.cmp(b),
+                _ => compare(&rows[*a], &rows[*b], sort),
+            };
             let ordering = if reversed { ordering.reverse() } else { ordering };
             ordering.then_with(|| rows[*a].state.name.cmp(&rows[*b].state.name))
         });
     }
 }
 
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Number {
+    Address(Option<std::net::IpAddr>),
+    Rtt(u64),
+}
+
 fn compare(a: &Member, b: &Member, by: SortBy) -> Ordering {
     match by {
         SortBy::Status => urgency(a).cmp(&urgency(b)).then_with(|| b.is_server().cmp(&a.is_server())),
-        SortBy::Name => a.state.name.cmp(&b.state.name),
-        SortBy::Address => address_key(&a.state.address).cmp(&address_key(&b.state.address)),
         SortBy::Type => b.is_server().cmp(&a.is_server()),
+        SortBy::Build => a.build().cmp(b.build()),
         // The newest change first, what we did not see last.
         SortBy::Since => b.since.cmp(&a.since),
+        SortBy::Name | SortBy::Address | SortBy::Rtt => a.state.name.cmp(&b.state.name),
     }
 }
 
+/// The farthest first, what was not measured last.
+fn rtt_key(rtts_us: &HashMap<String, u64>, member: &Member) -> u64 {
+    rtts_us.get(&member.state.name).map_or(u64::MAX, |us| u64::MAX - 1 - us)
+}
+
 /// An address sorts by its number, not by its digits.
-fn address_key(address: &str) -> (Option<std::net::IpAddr>, &str) {
-    (address.parse().ok(), address)
+fn address_key(member: &Member) -> Option<std::net::IpAddr> {
+    member.state.address.parse().ok()
 }
 
 fn urgency(member: &Member) -> u8 {

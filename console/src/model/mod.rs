@@ -5,14 +5,18 @@
 
 pub mod attention;
 pub mod checks;
+pub mod dialog;
 pub mod elections;
 pub mod filter;
 pub mod journal;
 pub mod list;
 pub mod mark;
+pub mod member;
 pub mod members;
 pub mod panes;
+pub mod pursuit;
 pub mod raft;
+pub mod risk;
 pub mod servers;
 pub mod timeline;
 pub mod verdict;
@@ -35,6 +39,9 @@ pub struct Setup {
     /// Seconds east of UTC, for the times on screen.
     pub utc_offset_s: i32,
     pub look: Look,
+    /// No key changes the cluster, and none is offered.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// What the terminal can show.
@@ -82,6 +89,16 @@ pub enum Overlay {
     Help,
     /// The selected row, whole.
     Detail,
+    /// [`Model::dialog`].
+    Dialog,
+}
+
+/// A sentence for the operator, about a key that was pressed just now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    pub at: WallTime,
+    pub mark: mark::Mark,
+    pub text: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -123,6 +140,11 @@ pub struct Model {
     pub overlay: Overlay,
     /// Lines of the overlay scrolled away.
     pub overlay_top: usize,
+    /// What is being asked before it changes the cluster.
+    pub dialog: Option<dialog::Dialog>,
+    /// What was ordered, and what came of it.
+    pub pursuits: pursuit::Pursuits,
+    pub remark: Option<Remark>,
     pub zoomed: bool,
     /// Something on screen changed since `runtime` last cleared it.
     pub dirty: bool,

@@ -2,6 +2,7 @@
 
 use shared::event::Level;
 
+use super::dialog;
 use crate::model::members::Members;
 use crate::model::panes::{self, Pane};
 use crate::model::{Model, Overlay};
@@ -9,9 +10,11 @@ use crate::msg::{Action, Effect, LaneId, Motion, Screen};
 
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     model.dirty = true;
+    model.remark = None;
     match action {
         Action::Show(screen) => {
             model.screen = screen;
+            model.dialog = None;
             model.overlay = Overlay::None;
             model.zoomed = false;
         }
@@ -34,6 +37,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Zoom => model.zoomed = !model.zoomed,
         Action::Refresh => return vec![Effect::Refresh(model.active)],
         Action::OtherAgent => return other_agent(model),
+        Action::Ask(act) => return dialog::ask(model, act),
+        Action::Dialog(stroke) => return dialog::stroke(model, stroke),
         Action::Help => show(model, if model.overlay == Overlay::Help { Overlay::None } else { Overlay::Help }),
         Action::Quit => return quit(model),
         Action::Close => return vec![Effect::Quit],
@@ -48,6 +53,10 @@ fn show(model: &mut Model, overlay: Overlay) {
 }
 
 fn turn_pane(model: &mut Model, by: isize) {
+    // Its two panes are the two pools, one at a time.
+    if model.screen == Screen::Members {
+        return model.members.turn_pool();
+    }
     let panes = panes::of(model.screen, model.room()).len();
     let at = model.focus.get(&model.screen).copied().unwrap_or(0).min(panes - 1);
     let at = at.saturating_add_signed(by + isize::try_from(panes).unwrap_or(1)) % panes;
@@ -124,6 +133,9 @@ fn open(model: &mut Model) {
 }
 
 fn back(model: &mut Model) {
+    if model.dialog.is_some() {
+        return dialog::close(model);
+    }
     if model.overlay != Overlay::None {
         return show(model, Overlay::None);
     }

@@ -1,12 +1,12 @@
 //! The event stream of our agents into the model.
 
 use shared::event::{
-    AgentEvent, Body, ElectionEvent, Event, LogEvent, MemberEvent, Pool, RaftEvent, RaftPeer, RaftState,
+    AgentEvent, Body, ElectionEvent, Event, LogEvent, RaftEvent, RaftPeer, RaftState,
     ReplicationEvent, Role, VoteAnswer,
 };
 use shared::time::WallTime;
 
-use super::{polled, story};
+use super::{member, polled, story};
 use crate::model::Model;
 use crate::model::elections::Outcome;
 use crate::model::journal::{Kind, News};
@@ -60,7 +60,7 @@ pub(super) fn frame(model: &mut Model, at: WallTime, frame: Frame) -> bool {
 fn picture_begins(model: &mut Model) {
     model.picture = true;
     model.held.clear();
-    model.members.picture_begins();
+    model.members.picture_begins(None);
 }
 
 /// Takes one event. State is taken however often it comes; what happened is told once.
@@ -82,7 +82,7 @@ fn happens(model: &mut Model, at: WallTime, event: Event, told: bool) {
     let Event { time, node, body, .. } = event;
     match body {
         Body::Agent(_) => {}
-        Body::Member(body) => member(model, time, &node, body, told),
+        Body::Member(body) => member::event(model, time, &node, body, told),
         Body::Raft(body) => raft(model, time, &node, body, told),
         Body::Election(_) if told => {}
         Body::Election(body) => election(model, time, &node, body),
@@ -142,36 +142,6 @@ fn agent(model: &mut Model, lane: LaneId, at: WallTime, time: WallTime, node: &s
     };
     let level = shared::event::Level::Info;
     model.journal.push(News { at: time, node: node.into(), kind: Kind::Agent, level, mark, text });
-}
-
-fn member(model: &mut Model, time: WallTime, node: &str, event: MemberEvent, told: bool) {
-    if !told && !model.picture {
-        story::member(model, time, node, &event);
-    }
-    match event {
-        MemberEvent::Reaped(news) => model.members.remove(news.state.pool, &news.state.name),
-        MemberEvent::Rejected(_) => {}
-        MemberEvent::Present(news) => model.members.put(news.state, None),
-        MemberEvent::Joined(news)
-        | MemberEvent::Suspected(news)
-        | MemberEvent::Confirmed(news)
-        | MemberEvent::Refuted(news)
-        | MemberEvent::Failed(news)
-        | MemberEvent::Leaving(news)
-        | MemberEvent::Left(news)
-        | MemberEvent::Rejoined(news)
-        | MemberEvent::Alive(news)
-        | MemberEvent::Updated(news) => {
-            let state = news.state;
-            let is_server = state.pool == Pool::Lan && state.tags.get("role").is_some_and(|role| role == "consul");
-            if is_server
-                && matches!(state.status, shared::event::MemberStatus::Failed | shared::event::MemberStatus::Left)
-            {
-                model.raft.timeline.put(&state.name, time, Phase::Down);
-            }
-            model.members.put(state, Some(time));
-        }
-    }
 }
 
 /// Whether what this server says of leader and configuration is what we show: it is the agent in

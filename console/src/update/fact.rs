@@ -6,11 +6,12 @@ use shared::event::{ElectionResult, Level, MemberStatus, Pool, VoteAnswer};
 use shared::time::WallTime;
 
 use super::monitor::{self, Fact, Line};
-use super::story;
+use super::{member, story};
 use crate::model::Model;
 use crate::model::elections::Outcome;
 use crate::model::journal::Kind;
 use crate::model::mark::Mark;
+use crate::model::members::status_word;
 use crate::model::raft::Gap;
 use crate::model::timeline::Phase;
 
@@ -94,22 +95,34 @@ fn apply(model: &mut Model, at: WallTime, node: &str, line: &Line<'_>, fact: Fac
         Fact::NewLeader { node: leader } => new_leader(model, at, node, leader),
         Fact::Suspect { node: of } => {
             model.members.note(of, at, Some(MemberStatus::Suspect), Some(format!("suspected by {node}")));
+            member::logged(model, of, at, MemberStatus::Suspect.into(), "suspected", format!("by {node}"));
         }
         Fact::Refuted { by } => {
             model.members.note(node, at, None, Some(format!("refuted a suspicion from {by}")));
+            member::logged(model, node, at, Mark::Good, "refuted", format!("said to {by} that it lives"));
         }
         Fact::MarkedFailed { node: of, confirmations } => {
             model.members.note(of, at, None, Some(confirmations.to_owned()));
         }
         Fact::Failed { node: of } => gone(model, at, of, MemberStatus::Failed),
         Fact::Left { node: of } => gone(model, at, of, MemberStatus::Left),
-        Fact::Joined { node: of, .. } => model.members.note(of, at, Some(MemberStatus::Alive), None),
+        Fact::Joined { node: of, .. } => {
+            let before = model.members.find(Pool::Lan, of).map(|member| member.state.status);
+            model.members.note(of, at, Some(MemberStatus::Alive), None);
+            let (word, text) = match before {
+                Some(MemberStatus::Failed | MemberStatus::Left) => ("rejoined", format!("told by {node}")),
+                _ => ("joined", format!("told by {node}")),
+            };
+            member::logged(model, of, at, Mark::Good, word, text);
+        }
     }
 }
 
 fn gone(model: &mut Model, at: WallTime, node: &str, status: MemberStatus) {
     let Some(member) = model.members.find(Pool::Lan, node) else { return };
     let (is_server, note) = (member.is_server(), member.note.clone());
+    let why = note.clone().filter(|_| status == MemberStatus::Failed).unwrap_or_default();
+    member::logged(model, node, at, status.into(), status_word(status), why);
     model.members.note(node, at, Some(status), note.filter(|_| status == MemberStatus::Failed));
     if is_server {
         model.raft.timeline.put(node, at, Phase::Down);

@@ -4,11 +4,14 @@
 //! shows; all end in the same model. `action` is what keys mean, `settle` brings lists up to date.
 
 mod action;
+mod dialog;
 mod event;
 mod fact;
 mod link;
+mod member;
 pub mod monitor;
 mod polled;
+mod pursue;
 mod settle;
 mod story;
 
@@ -32,6 +35,11 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Frame { lane, at, frame } => news(model, lane, at) && event::frame(model, at, frame),
         Msg::Polled { lane, at, polled } => news(model, lane, at) && polled::polled(model, lane, at, polled),
         Msg::Denied { lane, at, source, denial } => news(model, lane, at) && polled::denied(model, source, denial),
+        Msg::Ordered { id, at, took_us, outcome } => pursue::ordered(model, id, at, took_us, &outcome),
+        Msg::Probed { at, probe, seen } => {
+            model.now = model.now.max(at);
+            dialog::probed(model, &probe, seen)
+        }
     };
     Vec::new()
 }

@@ -170,11 +170,12 @@ fn serf(message: &str) -> Option<Fact<'_>> {
 }
 
 /// The paths this console asks again and again.
-const OWN_PATHS: [&str; 8] = [
+const OWN_PATHS: [&str; 9] = [
     "/v1/agent/self",
     "/v1/agent/members",
     "/v1/agent/monitor",
     "/v1/agent/metrics",
+    "/v1/coordinate/nodes",
     "/v1/status/",
     "/v1/operator/raft/configuration",
     "/v1/operator/autopilot/health",

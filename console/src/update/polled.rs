@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use shared::api::agent::AgentMember;
+use shared::api::coordinate::CoordinateEntry;
 use shared::api::health::HealthCheck;
 use shared::event::{Level, MemberState, MemberStatus, Pool, Role};
 use shared::time::WallTime;
 
-use super::{fact, story};
+use super::{fact, member, story};
 use crate::model::Model;
 use crate::model::checks::{Check, Health};
 use crate::model::journal::{Kind, News};
@@ -54,7 +55,9 @@ pub(super) fn polled(model: &mut Model, lane: LaneId, at: WallTime, polled: Poll
             }
         }
         Polled::Autopilot(health) => autopilot(model, at, health),
-        Polled::Members(members) => take_members(model, at, members),
+        Polled::Members(members) => take_members(model, at, Pool::Lan, members),
+        Polled::WanMembers(members) => take_members(model, at, Pool::Wan, members),
+        Polled::Coordinates(rows) => coordinates(model, &rows),
         Polled::Checks(checks) => take_checks(model, at, checks),
         Polled::Stats(stats) => take_stats(model, at, &stats),
         Polled::MonitorLine(text) => return fact::line(model, at, &text),
@@ -70,6 +73,8 @@ fn source(polled: &Polled) -> Option<Source> {
         Polled::RaftConfiguration(_) => Source::RaftConfiguration,
         Polled::Autopilot(_) => Source::Autopilot,
         Polled::Members(_) => Source::Members,
+        Polled::WanMembers(_) => Source::WanMembers,
+        Polled::Coordinates(_) => Source::Coordinates,
         Polled::Checks(_) => Source::Checks,
         Polled::Stats(_) => Source::Stats,
         Polled::MonitorLine(_) => Source::Monitor,
@@ -252,12 +257,23 @@ fn go_millis(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(millis as u64)
 }
 
-fn take_members(model: &mut Model, at: WallTime, members: Vec<AgentMember>) {
-    let (was_known, untold) = (model.members.known, model.denials.contains_key(&Source::Monitor));
-    model.members.picture_begins();
-    for member in members {
-        let Some(mut status) = serf_status(member.status) else { continue };
-        let known = model.members.find(Pool::Lan, &member.name);
+/// How far each node is from the agent in use.
+fn coordinates(model: &mut Model, rows: &[CoordinateEntry]) {
+    let here = rows.iter().find(|row| row.node == model.here()).map(|row| &row.coord);
+    let away = |row: &CoordinateEntry| {
+        let seconds = here?.distance_to(&row.coord);
+        Some((row.node.clone(), (seconds * 1e6).round() as u64))
+    };
+    let rtts_us = rows.iter().filter_map(away).collect();
+    model.members.set_rtts(rtts_us);
+}
+
+fn take_members(model: &mut Model, at: WallTime, pool: Pool, members: Vec<AgentMember>) {
+    let was_known = model.members.known && (pool == Pool::Lan || model.members.count(pool) > 0);
+    model.members.picture_begins(Some(pool));
+    for row in members {
+        let Some(mut status) = serf_status(row.status) else { continue };
+        let known = model.members.find(pool, &row.name);
         if let Some(known) = known
             && known.state.status == MemberStatus::Suspect
             && status == MemberStatus::Alive
@@ -266,33 +282,39 @@ fn take_members(model: &mut Model, at: WallTime, members: Vec<AgentMember>) {
             status = MemberStatus::Suspect;
         }
         let state = MemberState {
-            pool: Pool::Lan,
-            name: member.name,
-            address: member.addr,
-            port: member.port,
+            pool,
+            name: row.name,
+            address: row.addr,
+            port: row.port,
             status,
             // Not in this API.
             incarnation: 0,
-            protocol: member.protocol_cur,
+            protocol: row.protocol_cur,
             versions: [
-                member.protocol_min,
-                member.protocol_max,
-                member.protocol_cur,
-                member.delegate_min,
-                member.delegate_max,
-                member.delegate_cur,
+                row.protocol_min,
+                row.protocol_max,
+                row.protocol_cur,
+                row.delegate_min,
+                row.delegate_max,
+                row.delegate_cur,
             ],
-            tags: member.tags,
+            tags: row.tags,
         };
-        let news = was_known && known.is_none_or(|known| known.state.status != status);
-        if news && untold {
-            let word = crate::model::members::status_word(status);
-            let here = model.here().to_owned();
-            story::gossip(model, at, &here, Mark::from(status), format!("{} is {word}", state.name));
+        let before = known.map(|known| known.state.status);
+        if was_known && before != Some(status) {
+            let name = state.name.clone();
+            model.members.put(state, Some(at));
+            member::polled(model, at, pool, &name, before);
+        } else {
+            model.members.put(state, was_known.then_some(at));
         }
-        model.members.put(state, was_known.then_some(at));
     }
-    model.members.picture_ends();
+    let gone = model.members.picture_ends();
+    if was_known {
+        for old in gone {
+            member::reaped(model, at, &old);
+        }
+    }
 }
 
 fn serf_status(number: u8) -> Option<MemberStatus> {

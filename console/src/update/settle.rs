@@ -3,6 +3,7 @@
 
 use shared::event::MemberStatus;
 
+use super::{dialog, pursue};
 use crate::model::Model;
 use crate::model::attention;
 use crate::model::panes::{self, Pane, Room};
@@ -25,6 +26,8 @@ pub fn settle(model: &mut Model) {
         let page = page(model, pane);
         settle_pane(model, pane, page);
     }
+    pursue::advance(model);
+    dialog::settle(model);
 }
 
 fn settle_pane(model: &mut Model, pane: Pane, page: usize) {

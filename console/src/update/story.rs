@@ -1,6 +1,6 @@
 //! What both ways in share: how a change of leader, vote or member is written down.
 
-use shared::event::{ElectionRecord, ElectionResult, Level, MemberEvent, MemberNews, MemberState, VoteAnswer};
+use shared::event::{ElectionRecord, ElectionResult, Level, VoteAnswer};
 use shared::time::WallTime;
 
 use crate::format;
@@ -179,35 +179,6 @@ pub(super) fn vote(model: &mut Model, at: WallTime, from: &str, vote: &Vote<'_>)
     if vote.answer.is_some() {
         raft(model, at, from, Mark::Candidate, text);
     }
-}
-
-/// What a membership event says, in one line.
-pub(super) fn member(model: &mut Model, at: WallTime, from: &str, event: &MemberEvent) {
-    let MemberNews { state, account } = event.news();
-    let MemberState { name, address, port, .. } = state;
-    let role = match state.tags.get("role").map(String::as_str) {
-        Some("consul") => "server",
-        Some("node") => "client",
-        _ => "member",
-    };
-    let by = account.from.as_deref().map(|from| format!(" by {from}")).unwrap_or_default();
-    let pool = if state.pool == shared::event::Pool::Wan { " (WAN)" } else { "" };
-    let (mark, text) = match event {
-        MemberEvent::Present(_) => return,
-        MemberEvent::Joined(_) => (Mark::Good, format!("{role} joined{pool}: {name} {address}:{port}")),
-        MemberEvent::Leaving(_) => (Mark::Suspect, format!("{role} is leaving{pool}: {name}")),
-        MemberEvent::Left(_) => (Mark::Quiet, format!("{role} left{pool}: {name}")),
-        MemberEvent::Failed(_) => (Mark::Failed, format!("{role} failed{pool}: {name}")),
-        MemberEvent::Reaped(_) => (Mark::Quiet, format!("{role} forgotten{pool}: {name}")),
-        MemberEvent::Suspected(_) => (Mark::Suspect, format!("{role} is suspected{pool}: {name}{by}")),
-        MemberEvent::Confirmed(_) => (Mark::Suspect, format!("suspicion is confirmed{pool}: {name}{by}")),
-        MemberEvent::Refuted(_) => (Mark::Good, format!("suspicion is refuted{pool}: {name}")),
-        MemberEvent::Rejoined(_) => (Mark::Good, format!("{role} is back{pool}: {name} {address}:{port}")),
-        MemberEvent::Alive(_) => (Mark::Good, format!("{role} stays{pool}: {name}")),
-        MemberEvent::Rejected(_) => (Mark::Warning, format!("{role} kept out{pool}: {name} {address}:{port}")),
-        MemberEvent::Updated(_) => (Mark::from(state.status), format!("{role} updated{pool}: {name} {address}:{port}")),
-    };
-    gossip(model, at, from, mark, text);
 }
 
 pub(super) fn gossip(model: &mut Model, at: WallTime, from: &str, mark: Mark, text: String) {

@@ -3,15 +3,18 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Scene, rows};
+use shared::event::{MemberStatus, Pool};
+
+use super::{Scene, members, rows};
 use crate::format;
 use crate::model::members::{Member, status_word};
 use crate::model::panes::Pane;
+use crate::msg::Source;
 use crate::theme::Part;
 use crate::widget::panel::Panel;
 use crate::widget::{Piece, line, piece, row};
 
-const WIDTH_MAX: u16 = 96;
+pub(super) const WIDTH_MAX: u16 = 96;
 /// Columns of the labels.
 const LABEL: usize = 14;
 
@@ -35,10 +38,24 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     dialog(scene, area, buf, vec![piece(title, theme.part(Part::Strong))], &lines);
 }
 
-/// A box in the middle, as high as its lines where there is room, scrolled where there is not.
+/// What a box over the screen holds.
+pub(super) struct Sheet<'a> {
+    pub(super) title: Vec<Piece<'a>>,
+    pub(super) lines: &'a [Vec<Piece<'a>>],
+    /// Stays in sight, however little room there is.
+    pub(super) foot: &'a [Vec<Piece<'a>>],
+    pub(super) hint: &'a str,
+}
+
 pub(super) fn dialog(scene: Scene<'_>, area: Rect, buf: &mut Buffer, title: Vec<Piece<'_>>, lines: &[Vec<Piece<'_>>]) {
+    sheet(scene, area, buf, &Sheet { title, lines, foot: &[], hint: "esc closes" });
+}
+
+/// A box in the middle, as high as its lines where there is room, scrolled where there is not.
+pub(super) fn sheet(scene: Scene<'_>, area: Rect, buf: &mut Buffer, sheet: &Sheet<'_>) {
+    let Sheet { title, lines, foot, hint } = sheet;
     let width = area.width.min(WIDTH_MAX);
-    let wanted = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2);
+    let wanted = u16::try_from(lines.len() + foot.len()).unwrap_or(u16::MAX).saturating_add(2);
     let height = wanted.min(area.height.saturating_sub(2)).max(3);
     let place = Rect {
         x: area.x + (area.width - width) / 2,
@@ -51,15 +68,17 @@ pub(super) fn dialog(scene: Scene<'_>, area: Rect, buf: &mut Buffer, title: Vec<
             buf[(x, y)].reset();
         }
     }
-    let shown = usize::from(height - 2);
+    let shown = usize::from(height - 2).saturating_sub(foot.len());
     let top = scene.model.overlay_top.min(lines.len().saturating_sub(shown));
+    let scroll = if foot.is_empty() { "j k scroll" } else { "PgDn PgUp scroll" };
     let hint = if lines.len() > shown {
-        format!("{}-{} of {}   j k scroll   esc closes", top + 1, top + shown, lines.len())
+        format!("{}-{} of {}   {scroll}   {hint}", top + 1, top + shown, lines.len())
     } else {
-        "esc closes".to_owned()
+        (*hint).to_owned()
     };
-    let inner = Panel { title, note: Vec::new(), hint: &hint, focused: true }.draw(scene.theme, place, buf);
-    for (at, pieces) in (0..).zip(lines.iter().skip(top).take(shown)) {
+    let inner = Panel { title: title.clone(), note: Vec::new(), hint: &hint, focused: true }.draw(scene.theme, place, buf);
+    let seen = lines.iter().skip(top).take(shown).chain(foot.iter());
+    for (at, pieces) in (0..).zip(seen) {
         let row = row(inner, at);
         line(buf, Rect { x: row.x + 1, width: row.width.saturating_sub(2), ..row }, pieces, scene.ellipsis());
     }
@@ -113,19 +132,57 @@ fn server(scene: Scene<'_>) -> (String, Facts) {
 }
 
 fn of_member(scene: Scene<'_>, member: &Member) -> (String, Facts) {
-    let state = &member.state;
+    let (model, state) = (scene.model, &member.state);
     let mut facts = vec![
-        fact("gossip", format!("{}:{}", state.address, state.port)),
-        fact("status", status_word(state.status)),
-        fact("since", rows::age(scene, member.since)),
+        fact("status", format!("{}, since {}", status_word(state.status), rows::age(scene, member.since))),
         fact("type", member.kind()),
-        fact("protocol", state.protocol.to_string()),
+        fact("gossip", shared::addr::host_port(&state.address, state.port)),
     ];
+    if let Some(port) = member.tag("port") {
+        facts.push(fact("Raft and RPC", format!("{}:{port}", state.address)));
+    }
+    if let Some(port) = member.tag("wan_join_port") {
+        facts.push(fact("WAN gossip", format!("{}:{port}", state.address)));
+    }
+    let elsewhere = if state.pool == Pool::Lan { Pool::Wan } else { Pool::Lan };
+    if let Some(other) = model.members.of(elsewhere).find(|other| other.id().is_some() && other.id() == member.id()) {
+        let word = if elsewhere == Pool::Wan { "in the WAN" } else { "in the LAN" };
+        facts.push(fact(word, format!("{}, {}", other.state.name, status_word(other.state.status))));
+    }
+    let [least, most, current, delegate_least, delegate_most, delegate] = state.versions;
+    let gossip = match most {
+        0 => format!("gossip {}", state.protocol),
+        _ => format!("gossip {current} of {least} to {most}, serf's {delegate} of {delegate_least} to {delegate_most}"),
+    };
+    let raft = member.tag("raft_vsn").map_or(String::new(), |version| format!("; Raft {version}"));
+    facts.push(fact("protocols", format!("{gossip}{raft}")));
+    if state.pool == Pool::Lan {
+        let words = match members::rtt(scene, member) {
+            known if known != "?" => known,
+            _ if model.denials.contains_key(&Source::Coordinates) => "? (this agent does not tell coordinates)".into(),
+            _ => "measuring".to_owned(),
+        };
+        facts.push(fact("round trip", words));
+    }
     if state.incarnation > 0 {
         facts.push(fact("incarnation", state.incarnation.to_string()));
     }
-    if let Some(note) = &member.note {
+    if let Some(suspicion) = member.suspicion.as_ref().filter(|_| state.status == MemberStatus::Suspect) {
+        facts.push(fact("suspected", members::suspected(scene, suspicion)));
+        if suspicion.by.len() > 1 {
+            facts.push(fact("", format!("by {}", suspicion.by.join(", "))));
+        }
+    } else if let Some(note) = &member.note {
         facts.push(fact("gossip says", note.clone()));
+    }
+    if !member.turns.is_empty() {
+        facts.push(fact("", ""));
+        facts.push(fact("history", ""));
+    }
+    for turn in member.turns.iter().rev() {
+        let at = format::clock_millis(turn.at, model.setup.utc_offset_s);
+        let glyph = scene.theme.glyph(turn.mark);
+        facts.push((at, format!("{glyph} {:9}  {}", turn.word, turn.text).trim_end().to_owned()));
     }
     facts.push(fact("", ""));
     facts.extend(state.tags.iter().map(|(key, value)| fact(&format!("tag {key}"), value.clone())));

@@ -74,6 +74,8 @@ fn right(scene: Scene<'_>) -> Vec<Piece<'static>> {
         Link::Live { .. } => (Mark::Good, format!("live {}", age(lane.heard))),
         Link::Lost { .. } => (Mark::Failed, format!("lost {}", age(lane.lost))),
     };
+    // Whether keys may change anything.
+    pieces.push(piece(if model.setup.read_only { "ro  " } else { "rw  " }, faint));
     pieces.push(piece(theme.glyph(mark), theme.mark(mark)));
     pieces.push(piece(format!(" {words}"), text));
     if let (Link::Live { .. }, Some(rtt), true) = (&lane.link, lane.rtt_us, model.width >= 70) {

@@ -27,7 +27,9 @@ fn lines(scene: Scene<'_>) -> Vec<Vec<Piece<'static>>> {
     let theme = scene.theme;
     let (text, faint) = (theme.part(Part::Text), theme.part(Part::Faint));
     let mut lines = Vec::new();
-    for (group, head) in [(Group::Move, "MOVE"), (Group::Look, "LOOK"), (Group::Anywhere, "ANYWHERE")] {
+    let heads =
+        [(Group::Move, "MOVE"), (Group::Look, "LOOK"), (Group::Change, "CHANGE (asks first)"), (Group::Anywhere, "ANYWHERE")];
+    for (group, head) in heads {
         let valid = TABLE.iter().filter(|binding| binding.group == group && binding.is_valid(scene.model));
         let mut rows = valid.peekable();
         if rows.peek().is_none() {
@@ -46,6 +48,11 @@ fn lines(scene: Scene<'_>) -> Vec<Vec<Piece<'static>>> {
         }
     }
     lines.push(Vec::new());
-    lines.push(vec![piece("No key here changes the cluster, and closing the console changes nothing.", text)]);
+    let has_change = TABLE.iter().any(|binding| binding.group == Group::Change && binding.is_valid(scene.model));
+    let words = match has_change {
+        true => "Only the CHANGE keys act on the cluster, and each of them asks first.",
+        false => "No key here changes the cluster, and closing the console changes nothing.",
+    };
+    lines.push(vec![piece(words, text)]);
     lines
 }

@@ -9,6 +9,7 @@
 //! footer   the keys that work here
 //! ```
 
+mod ask;
 mod detail;
 mod events;
 mod footer;
@@ -80,6 +81,7 @@ fn paint(model: &Model, area: Rect, buf: &mut Buffer) {
         Overlay::None => {}
         Overlay::Help => help::draw(scene, area, buf),
         Overlay::Detail => detail::draw(scene, area, buf),
+        Overlay::Dialog => ask::draw(scene, area, buf),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The console's integration tests: screens from fixtures, stories from messages, the client against
 //! agents that misbehave, and the program itself in a terminal.
 
+mod asking;
 mod fake_agent;
 mod fixture;
 mod lives;

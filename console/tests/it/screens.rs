@@ -85,6 +85,7 @@ fn less_than_a_screen_still_tells_the_verdict() {
     check("tiny_three", fixture::three, &["1"], (50, 10));
     check("tiny_disconnected", fixture::disconnected, &["1"], (50, 10));
     check("tiny_connecting", fixture::connecting, &["1"], (30, 5));
+    check("tiny_three", fixture::three, &["1"], (40, 10));
 }
 
 #[test]
@@ -96,6 +97,18 @@ fn help_and_details_lie_over_the_screen() {
         (120, 36),
     );
     check("over_three", fixture::three, &["?", "2 enter", "2 enter C-d"], (80, 24));
+}
+
+/// The dialogs, as they open and half filled in.
+const ASKING: [&str; 5] = ["2 J", "2 J 1 0 . 0 . 0 . 9 tab", "2 X", "2 X s r v - 3", "2 j j L l o s e"];
+
+#[test]
+fn what_changes_the_cluster_is_asked_first() {
+    for size in [(120, 36), (80, 24), (60, 15)] {
+        check("asking_three", fixture::three, &ASKING, size);
+    }
+    check("asking_single", fixture::single, &["2 L", "2 X"], (80, 24));
+    check_look("asking_ascii_80x24", || fixture::three().ascii(), &["2 X", "2 j j L"], (80, 24));
 }
 
 #[test]
