@@ -112,7 +112,11 @@ pub struct Options {
 
 impl Options {
     pub fn launch(&self, settings: Settings) -> Launch {
-        Launch { places: self.places(settings), look: terminal::look(self.colors, self.ascii), read_only: self.read_only }
+        Launch {
+            places: self.places(settings),
+            look: terminal::look(self.colors, self.ascii),
+            read_only: self.read_only,
+        }
     }
 
     /// One place for each address, with the rest of what `settings` says; one as `settings` says when none

@@ -5,8 +5,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::model::{Model, Overlay, dialog};
 use crate::model::panes::Room;
+use crate::model::{Model, Overlay, dialog};
 use crate::msg::{Act, Action, Motion, Screen, Stroke};
 
 /// Which heading of the help a key stands under.

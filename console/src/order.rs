@@ -8,10 +8,18 @@ use crate::msg::{Identity, Trouble};
 /// One change, as Consul's API offers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    Join { address: String, wan: bool },
+    Join {
+        address: String,
+        wan: bool,
+    },
     /// Of the agent that it is sent to, which then stops.
-    Leave { lose_quorum: bool },
-    ForceLeave { node: String, prune: bool },
+    Leave {
+        lose_quorum: bool,
+    },
+    ForceLeave {
+        node: String,
+        prune: bool,
+    },
 }
 
 impl Order {
@@ -90,7 +98,10 @@ pub enum Probe {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
     /// A connection was taken, by the address it was made to.
-    Accepts { address: String, took_us: u64 },
+    Accepts {
+        address: String,
+        took_us: u64,
+    },
     Agent(Identity),
     Away(Trouble),
 }

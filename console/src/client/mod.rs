@@ -52,7 +52,13 @@ impl Client {
     pub fn start(places: &[Settings], out: &mpsc::Sender<Msg>) -> Result<Self, http::Error> {
         let (level, _) = watch::channel(Level::Info);
         let seats = Seats::new();
-        let mut client = Self { seats: seats.clone(), kicks: Vec::new(), level, tasks: JoinSet::new(), errands: errand::Errands::new(places, out) };
+        let mut client = Self {
+            seats: seats.clone(),
+            kicks: Vec::new(),
+            level,
+            tasks: JoinSet::new(),
+            errands: errand::Errands::new(places, out),
+        };
         for (id, settings) in (0..=u8::MAX).zip(places) {
             let id = LaneId(id);
             let (kick, kicked) = watch::channel(0);

@@ -160,8 +160,8 @@ impl Dialog {
             return Demand::Enter;
         }
         let cost = self.cost(model);
-        let is_server = cost.is_some()
-            || model.members.find(Pool::Lan, &self.subject).is_some_and(|member| member.is_server());
+        let is_server =
+            cost.is_some() || model.members.find(Pool::Lan, &self.subject).is_some_and(|member| member.is_server());
         // Without a leader no configuration changes, and nobody undoes what gossip does.
         let is_led = model.raft.leading().is_some();
         let is_fatal = cost.as_ref().is_some_and(|cost| cost.is_lost) || (cost.is_some() && !is_led);
@@ -204,9 +204,7 @@ impl Dialog {
                 let address = Some(self.address.trim().to_owned()).filter(|address| *address != place(model));
                 (Place { address, ..here }, Order::Leave { lose_quorum })
             }
-            Act::ForceLeave | Act::Prune => {
-                (here, Order::ForceLeave { node: self.subject.clone(), prune: self.prune })
-            }
+            Act::ForceLeave | Act::Prune => (here, Order::ForceLeave { node: self.subject.clone(), prune: self.prune }),
         }
     }
 }

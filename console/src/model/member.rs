@@ -90,7 +90,8 @@ impl Member {
 
     pub fn turn(&mut self, turn: Turn) {
         // One happening may be told by an event and by a log.
-        if self.turns.last().is_some_and(|last| last.word == turn.word && last.text == turn.text && last.at == turn.at) {
+        if self.turns.last().is_some_and(|last| last.word == turn.word && last.text == turn.text && last.at == turn.at)
+        {
             return;
         }
         if self.turns.len() >= TURNS_MAX {

@@ -1,8 +1,8 @@
 //! The event stream of our agents into the model.
 
 use shared::event::{
-    AgentEvent, Body, ElectionEvent, Event, LogEvent, RaftEvent, RaftPeer, RaftState,
-    ReplicationEvent, Role, VoteAnswer,
+    AgentEvent, Body, ElectionEvent, Event, LogEvent, RaftEvent, RaftPeer, RaftState, ReplicationEvent, Role,
+    VoteAnswer,
 };
 use shared::time::WallTime;
 

@@ -186,7 +186,8 @@ fn expire(model: &Model, pursuit: &mut Pursuit) {
         return;
     }
     let status = model.members.find(Pool::Lan, &pursuit.subject).map(|member| status_word(member.state.status));
-    let seat = if pursuit.was_in_raft && is_in_raft(model, &pursuit.subject) { " and holds its seat in Raft" } else { "" };
+    let seat =
+        if pursuit.was_in_raft && is_in_raft(model, &pursuit.subject) { " and holds its seat in Raft" } else { "" };
     let is = status.map_or("is not listed".to_owned(), |status| format!("is {status}{seat}"));
     let asked = if pursuit.taken.is_some() { "it was taken" } else { "no answer came" };
     let text = format!("not seen to happen within a minute: {asked}, {} {is}", pursuit.subject);

@@ -181,17 +181,23 @@ impl View<'_> {
                 self.marked(Mark::Good, &format!("that is {node}: it is asked itself, as only it can leave"))
             }
             Some(Seen::Agent(found)) => {
-                let text = format!("that is {}, not {node}: it would leave instead. Type {node}'s own address", found.node);
+                let text =
+                    format!("that is {}, not {node}: it would leave instead. Type {node}'s own address", found.node);
                 self.marked(Mark::Failed, &text)
             }
             Some(Seen::Away(trouble)) => {
-                let text = format!("{} {trouble}. Type where it answers (tab), or run this on its host: leave", dialog.address);
+                let text = format!(
+                    "{} {trouble}. Type where it answers (tab), or run this on its host: leave",
+                    dialog.address
+                );
                 self.marked(Mark::Failed, &text)
             }
             Some(Seen::Accepts { .. }) => Vec::new(),
         });
         lines.push(Vec::new());
-        lines.extend(self.labelled("also", "its services go from the catalog; it comes back only when it is started again"));
+        lines.extend(
+            self.labelled("also", "its services go from the catalog; it comes back only when it is started again"),
+        );
         if dialog.cost(model).is_some() {
             let text = "stop the process: a server that merely stops keeps its seat (72 h)";
             lines.extend(self.labelled("restart?", text));
@@ -261,7 +267,10 @@ impl View<'_> {
         lines.push(Vec::new());
         if let Some((Later::Back { first }, with)) = &cost.later {
             let need = with.need();
-            let text = format!("start {first} again, or force it out (X), and then: {} of {} up, {need} needed", with.up, with.voters);
+            let text = format!(
+                "start {first} again, or force it out (X), and then: {} of {} up, {need} needed",
+                with.up, with.voters
+            );
             lines.extend(self.labelled("safer", &text));
         }
         lines
@@ -376,11 +385,7 @@ impl View<'_> {
             for (row, part) in format::wrap(&step.text, self.columns.saturating_sub(15)).into_iter().enumerate() {
                 let lead = if row == 0 { format!("{at} ") } else { " ".repeat(13) };
                 let glyph = if row == 0 { theme.glyph(step.mark) } else { " " };
-                lines.push(vec![
-                    self.faint(lead),
-                    piece(glyph, theme.mark(step.mark)),
-                    self.text(format!(" {part}")),
-                ]);
+                lines.push(vec![self.faint(lead), piece(glyph, theme.mark(step.mark)), self.text(format!(" {part}"))]);
             }
         }
         if pursuit.ended.is_none() {

@@ -76,7 +76,8 @@ pub(super) fn sheet(scene: Scene<'_>, area: Rect, buf: &mut Buffer, sheet: &Shee
     } else {
         (*hint).to_owned()
     };
-    let inner = Panel { title: title.clone(), note: Vec::new(), hint: &hint, focused: true }.draw(scene.theme, place, buf);
+    let inner =
+        Panel { title: title.clone(), note: Vec::new(), hint: &hint, focused: true }.draw(scene.theme, place, buf);
     let seen = lines.iter().skip(top).take(shown).chain(foot.iter());
     for (at, pieces) in (0..).zip(seen) {
         let row = row(inner, at);

@@ -75,7 +75,9 @@ fn slow(scene: Scene<'_>) -> Option<String> {
     let member = model.members.lan().find(often)?;
     let (name, count) = (&member.state.name, member.refutals(model.now, FLAPPING_US));
     let port = member.state.port;
-    Some(format!("{name} refuted {count} suspicions in 10 min: it is up but slow, look at its CPU, or at UDP {port} to it"))
+    Some(format!(
+        "{name} refuted {count} suspicions in 10 min: it is up but slow, look at its CPU, or at UDP {port} to it"
+    ))
 }
 
 pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {

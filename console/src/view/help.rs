@@ -27,8 +27,12 @@ fn lines(scene: Scene<'_>) -> Vec<Vec<Piece<'static>>> {
     let theme = scene.theme;
     let (text, faint) = (theme.part(Part::Text), theme.part(Part::Faint));
     let mut lines = Vec::new();
-    let heads =
-        [(Group::Move, "MOVE"), (Group::Look, "LOOK"), (Group::Change, "CHANGE (asks first)"), (Group::Anywhere, "ANYWHERE")];
+    let heads = [
+        (Group::Move, "MOVE"),
+        (Group::Look, "LOOK"),
+        (Group::Change, "CHANGE (asks first)"),
+        (Group::Anywhere, "ANYWHERE"),
+    ];
     for (group, head) in heads {
         let valid = TABLE.iter().filter(|binding| binding.group == group && binding.is_valid(scene.model));
         let mut rows = valid.peekable();

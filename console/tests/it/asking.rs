@@ -134,7 +134,10 @@ fn a_lock_closes_again_when_the_answer_gets_worse() {
 fn a_failed_server_is_forced_out_by_its_name_and_followed_out_of_raft() {
     let mut story = fixture::three();
     story.keys("2 X");
-    shows(&mut story, &["Force-leave   srv-3: failed 51s ago", "if it returns", "[ ] prune too", "type  srv-3  to go on"]);
+    shows(
+        &mut story,
+        &["Force-leave   srv-3: failed 51s ago", "if it returns", "[ ] prune too", "type  srv-3  to go on"],
+    );
     story.types("srv-3");
     let order = Order::ForceLeave { node: "srv-3".into(), prune: false };
     let to = Place { lane: LANE, address: None };
@@ -199,7 +202,10 @@ fn a_join_looks_first_and_ends_with_a_member() {
     assert_eq!(effects.last(), Some(&Effect::Probe { lane: LANE, probe: probe.clone() }));
     let seen = Seen::Accepts { address: "10.0.0.9:8301".into(), took_us: 700 };
     story.say(Msg::Probed { at: t(60_100), probe, seen });
-    shows(&mut story, &["10.0.0.9:8301 takes a connection from here in 0.7ms (8301 assumed", "no member with this address"]);
+    shows(
+        &mut story,
+        &["10.0.0.9:8301 takes a connection from here in 0.7ms (8301 assumed", "no member with this address"],
+    );
     let effects = story.keys("enter");
     let order = Order::Join { address: "10.0.0.9".into(), wan: false };
     assert!(matches!(&effects[..], [Effect::Order { order: it, .. }] if *it == order), "{effects:?}");

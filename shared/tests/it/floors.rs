@@ -92,13 +92,23 @@ const SCREEN: &[&str] = &["crossterm", "ratatui"];
 
 const CONSOLE: &[Row] = &[
     Row { floor: 1, rooms: &["format"], may: &[], not: SCREEN },
-    Row { floor: 1, rooms: &["msg", "order", "polled", "record"], may: &["keymap", "model", "msg", "order", "polled"], not: SCREEN },
+    Row {
+        floor: 1,
+        rooms: &["msg", "order", "polled", "record"],
+        may: &["keymap", "model", "msg", "order", "polled"],
+        not: SCREEN,
+    },
     Row { floor: 1, rooms: &["model"], may: &["format", "keymap", "msg", "order"], not: SCREEN },
     Row { floor: 1, rooms: &["update"], may: &["format", "keymap", "model", "msg", "order", "polled"], not: SCREEN },
     Row { floor: 1, rooms: &["keymap"], may: &["model", "msg"], not: &[] },
     Row { floor: 1, rooms: &["theme"], may: &["format", "model"], not: &[] },
     Row { floor: 1, rooms: &["widget"], may: &["format", "theme"], not: &[] },
-    Row { floor: 1, rooms: &["view"], may: &["format", "keymap", "model", "msg", "order", "theme", "widget"], not: &[] },
+    Row {
+        floor: 1,
+        rooms: &["view"],
+        may: &["format", "keymap", "model", "msg", "order", "theme", "widget"],
+        not: &[],
+    },
     Row { floor: 2, rooms: &["clock"], may: &[], not: SCREEN },
     Row { floor: 2, rooms: &["client"], may: &["msg", "order", "polled"], not: SCREEN },
     Row { floor: 6, rooms: &["cli", "demo", "lib", "main", "runtime", "status", "terminal"], may: &["*"], not: &[] },
