@@ -232,6 +232,10 @@ async fn open_pool(
         server: config.server,
         seal,
         coordinates: !config.disable_coordinates,
+        memory: ground.serf_dir.as_ref().map(|dir| gossip::keeper::Options {
+            path: dir.join(if wan { "remote.snapshot" } else { "local.snapshot" }),
+            rejoin_after_leave: config.rejoin_after_leave,
+        }),
     };
     let what = if config.server { "server" } else { "client" };
     let pool_name = if wan { "WAN" } else { "LAN" };

@@ -164,14 +164,18 @@ async fn join(config: &Config, running: &Running, logs: &Logs) -> Result<(), Sta
     Ok(())
 }
 
-/// `retry_join` and `retry_join_wan`.
+/// Whom the agent knew before, `retry_join` and `retry_join_wan`.
 fn search(config: &Config, running: &Running) {
     let pools = [
         (Pool::Lan, Some(&running.lan), &config.join_lan, config.node_name.clone()),
         (Pool::Wan, running.wan.as_ref(), &config.join_wan, format!("{}.{}", config.node_name, config.datacenter)),
     ];
     for (pool, gossip, join, name) in pools {
-        let Some(gossip) = gossip.filter(|_| !join.retry.is_empty()) else { continue };
+        let Some(gossip) = gossip else { continue };
+        discovery::rejoin(gossip.clone(), &running.workers);
+        if join.retry.is_empty() {
+            continue;
+        }
         let (addresses, interval_max, tries_max) = (join.retry.clone(), join.retry_interval, join.retry_max);
         let search = Search { pool, name, addresses, interval_max, tries_max };
         discovery::start(search, gossip.clone(), &running.workers);

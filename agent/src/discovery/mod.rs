@@ -1,12 +1,14 @@
 //! Finding a pool at start: `start_join` once, `retry_join` until somebody else answers.
 //! Started by the root for each pool. Addresses are hosts and DNS names; what a member is, gossip knows.
 
+mod rejoin;
 mod retry;
 
 use std::time::Duration;
 
 use shared::event::{MemberState, MemberStatus, Pool};
 
+pub use self::rejoin::rejoin;
 use self::retry::{Next, Schedule};
 use crate::gossip::Gossip;
 use crate::tasks::Tasks;

@@ -2,9 +2,11 @@
 //! Called by `driver` with each notice; decides nothing.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use shared::event::{MemberEvent, Pool};
 
+use super::memory::Previous;
 use crate::swim::{Notice, Remark};
 
 /// Whose log it is; a logger's name says so.
@@ -145,6 +147,44 @@ pub(super) fn public_address(scope: Scope) {
 
 pub(super) fn notices_dropped(scope: Scope, count: u64) {
     line!(scope, serf, warn, count, "serf: events were lost, their reader is too slow");
+}
+
+pub(super) fn memory_lines_unknown(scope: Scope, path: &Path, count: u64) {
+    line!(scope, serf, warn, count, path = %path.display(), "serf: Unrecognized snapshot lines were passed over");
+}
+
+pub(super) fn memory_failed(scope: Scope, what: &str, path: &Path, problem: &std::io::Error) {
+    let path = path.display();
+    line!(
+        scope,
+        serf,
+        error,
+        "serf: Failed to update snapshot: {what} {path}: {problem}; the agent goes on, but may not find the pool \
+         again after a restart"
+    );
+}
+
+pub(super) fn memory_recovered(scope: Scope, path: &Path) {
+    line!(scope, serf, info, "serf: The snapshot {} is written again", path.display());
+}
+
+pub(super) fn rejoining(scope: Scope, previous: &Previous) {
+    line!(
+        scope,
+        serf,
+        info,
+        "serf: Attempting re-join to previously known node: {}: {}",
+        previous.name,
+        previous.address
+    );
+}
+
+pub(super) fn rejoined(scope: Scope, previous: &Previous) {
+    line!(scope, serf, info, "serf: Re-joined to previously known node: {}: {}", previous.name, previous.address);
+}
+
+pub(super) fn not_rejoined(scope: Scope) {
+    line!(scope, serf, warn, "serf: Failed to re-join any previously known node");
 }
 
 /// Whether strangers may reach it: neither private, shared, local to the link nor to the host.

@@ -5,8 +5,11 @@
 
 mod driver;
 mod journal;
+pub mod keeper;
 pub mod keyring;
 mod place;
+pub mod memory;
+mod rejoin;
 mod resolve;
 pub mod seal;
 mod tcp;
@@ -32,6 +35,7 @@ use crate::tasks::Tasks;
 use driver::{Driver, Parts, Request};
 use journal::Scope;
 pub use place::Places;
+use memory::{Memory, Previous};
 use seal::Seal;
 
 /// Orders waiting for the pool's task; whoever orders more waits.
@@ -59,6 +63,8 @@ pub struct Options {
     pub seal: Arc<Seal>,
     /// Tell and take coordinates.
     pub coordinates: bool,
+    /// Where the pool is remembered for the next start.
+    pub memory: Option<keeper::Options>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +122,9 @@ pub struct Gossip {
     requests: mpsc::Sender<Request>,
     members: watch::Receiver<Arc<Vec<MemberState>>>,
     facts: watch::Receiver<Facts>,
+    name: String,
+    keeper: Option<keeper::Handle>,
+    previous: Arc<Vec<Previous>>,
 }
 
 impl Gossip {
@@ -134,9 +143,14 @@ impl Gossip {
             Pool::Lan => Timing::lan(),
             Pool::Wan => Timing::wan(),
         };
+        let memory = match &options.memory {
+            Some(keeper) => keeper::recall(keeper, scope).await,
+            None => Memory::default(),
+        };
+        let previous = Arc::new(memory.others(&options.name));
         let config = swim::Config {
             pool: options.pool,
-            name: options.name,
+            name: options.name.clone(),
             address: SocketAddr::new(options.advertise, port),
             tags: options.tags,
             timing: if options.hurried { timing.hurried() } else { timing },
@@ -146,11 +160,15 @@ impl Gossip {
         let mut first = Output::default();
         // The one draw of chance: from here on the machine's dice are its own.
         let seed = rand::rngs::OsRng.unwrap_err().next_u64();
-        let swim = Swim::new(config, clock::now(), seed, &mut first);
+        let mut swim = Swim::new(config, clock::now(), seed, &mut first);
+        swim.recall(memory.clocks.member, memory.clocks.event, memory.clocks.query);
         // Whoever asks right after this sees us.
         let (watched, members) = watch::channel(Arc::new(swim.member_states()));
         let (figures, facts) = watch::channel(swim.facts());
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
+        let keeper = options
+            .memory
+            .map(|keeper| keeper::start(keeper, memory, scope, members.clone(), facts.clone(), tasks));
         let parts = Parts {
             swim,
             first,
@@ -164,7 +182,8 @@ impl Gossip {
             requests,
         };
         Driver::start(parts, tasks).await;
-        Ok(Self { pool: options.pool, scope, local: bound, seal, requests: asked, members, facts })
+        let (pool, name, local) = (options.pool, options.name, bound);
+        Ok(Self { pool, scope, local, seal, requests: asked, members, facts, name, keeper, previous })
     }
 
     /// Where we listen.
@@ -247,6 +266,9 @@ impl Gossip {
 
     /// Says good-bye and waits until it was heard, or the leave time is over.
     pub async fn leave(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.leave().await;
+        }
         let (done, left) = oneshot::channel();
         if self.requests.send(Request::Leave { done }).await.is_ok() {
             // Late or ended, there is nothing more to wait for.

@@ -19,6 +19,7 @@ fn options(name: &str) -> Options {
         server: true,
         seal: Seal::new(Vec::new(), true, true),
         coordinates: true,
+        memory: None,
     }
 }
 

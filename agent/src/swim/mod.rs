@@ -355,6 +355,13 @@ impl Swim {
         swim
     }
 
+    /// Lamport times of an earlier life, before anything is heard: what we say is newer than that.
+    pub fn recall(&mut self, member: u64, event: u64, query: u64) {
+        self.clock.witness(member);
+        self.event_clock.witness(event);
+        self.query_clock.witness(query);
+    }
+
     /// Takes one thing that happened and adds to `out` what follows from it.
     /// Deadlines that are due are met first.
     pub fn handle(&mut self, now: Moment, input: Input<'_>, out: &mut Output) {
