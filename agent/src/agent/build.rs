@@ -25,6 +25,7 @@ use crate::raft::bootstrap::Own;
 use crate::raft::forming::Forming;
 use crate::raft::{self, Raft};
 use crate::store::command::NodeFields;
+use crate::swim::admission::Admission;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 use crate::{api, clock, dns, rpc};
@@ -221,7 +222,15 @@ async fn open_pool(
         _ => (listen.serf_lan_bind, listen.serf_lan_advertise, config.node_name.clone()),
     };
     let seal = open_seal(ground, wan)?;
+    let admission = Admission {
+        pool,
+        name: name.clone(),
+        node_id: ground.node_id.to_string(),
+        datacenter: config.datacenter.clone(),
+        server: config.server,
+    };
     let options = gossip::Options {
+        admission: Some(admission),
         pool,
         name,
         bind,

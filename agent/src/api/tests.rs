@@ -71,6 +71,7 @@ async fn pool(name: &str, pool: Pool, tasks: &Tasks) -> Gossip {
         tags: BTreeMap::from([("role".to_owned(), "consul".to_owned()), ("dc".to_owned(), "dc1".to_owned())]),
         hurried: true,
         server: true,
+        admission: None,
         memory: None,
     };
     Gossip::open(options, tasks, notices).await.expect("a gossip pool on loopback")

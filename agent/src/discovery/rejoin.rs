@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::retry::{Next, Schedule};
-use crate::gossip::Gossip;
+use crate::gossip::{Foreign, Gossip};
 use crate::tasks::Tasks;
 
 /// The longest pause between two rounds, and how many rounds at that pause.
@@ -17,19 +17,22 @@ pub fn rejoin(gossip: Gossip, tasks: &Tasks) {
     if !gossip.has_previous() {
         return;
     }
-    let token = tasks.token();
+    let (token, failing) = (tasks.token(), tasks.clone());
     tasks.spawn("rejoin", async move {
-        token.run_until_cancelled(search(&gossip)).await;
+        if let Some(Err(foreign)) = token.run_until_cancelled(search(&gossip)).await {
+            failing.fail(foreign.to_string());
+        }
     });
 }
 
-async fn search(gossip: &Gossip) {
+async fn search(gossip: &Gossip) -> Result<(), Foreign> {
     let mut schedule = Schedule::new(PAUSE_MAX, ROUNDS_MAX);
     // Somebody may have joined us, or retry_join may have found the pool.
-    while !gossip.has_others() && !gossip.rejoin().await {
+    while !gossip.has_others() && !gossip.rejoin().await? {
         match schedule.next() {
-            Next::GiveUp => return,
+            Next::GiveUp => break,
             Next::Pause(pause) => tokio::time::sleep(pause).await,
         }
     }
+    Ok(())
 }

@@ -119,10 +119,15 @@ fn remark(scope: Scope, told: &Remark) {
         Remark::Reconnecting { name, address } => {
             line!(scope, serf, info, "serf: attempting reconnect to {name} {address}");
         }
+        Remark::Rejected { name, reason } => rejected(scope, name, reason),
         Remark::WrongPing { meant_for, from } => {
             line!(scope, memberlist, warn, "memberlist: Got ping for unexpected node '{meant_for}' from={from}");
         }
     }
+}
+
+pub(super) fn rejected(scope: Scope, name: &str, reason: &str) {
+    line!(scope, memberlist, warn, "memberlist: ignoring alive message for '{name}': {reason}");
 }
 
 pub(super) fn stream_accepted(scope: Scope, from: SocketAddr) {

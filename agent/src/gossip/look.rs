@@ -15,10 +15,12 @@ use crate::swim::stream::{self, StreamMessage};
 const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why an address is not joined.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
     /// Nobody there, or nobody who speaks gossip; in Go's words.
+    #[error("{0}")]
     Unreachable(String),
+    #[error("{0}")]
     Foreign(Rejection),
 }
 

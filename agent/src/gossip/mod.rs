@@ -4,7 +4,9 @@
 //! `tcp` streams, `resolve` addresses, `journal` the log lines. Knows nothing of HTTP, DNS or Raft.
 
 mod driver;
+mod figures;
 mod journal;
+mod look;
 pub mod keeper;
 pub mod keyring;
 mod place;
@@ -29,12 +31,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::clock;
+use crate::swim::admission::Admission;
 use crate::swim::timing::Timing;
 use crate::swim::{self, Facts, ForceLeaveRefusal, Output, Swim};
 use crate::tasks::Tasks;
 use driver::{Driver, Parts, Request};
 use journal::Scope;
+use look::Unfit;
 pub use place::Places;
+pub use rejoin::Foreign;
 use memory::{Memory, Previous};
 use seal::Seal;
 
@@ -63,6 +68,8 @@ pub struct Options {
     pub seal: Arc<Seal>,
     /// Tell and take coordinates.
     pub coordinates: bool,
+    /// Whom this agent lives with; without rules, with everybody.
+    pub admission: Option<Admission>,
     /// Where the pool is remembered for the next start.
     pub memory: Option<keeper::Options>,
 }
@@ -97,6 +104,8 @@ pub struct Joined {
     pub contacted: usize,
     /// One text per address that failed, Consul's words.
     pub errors: Vec<String>,
+    /// A HashiCorp server of our datacenter is there: this server must not be.
+    pub foreign: Option<String>,
 }
 
 impl Joined {
@@ -123,6 +132,8 @@ pub struct Gossip {
     members: watch::Receiver<Arc<Vec<MemberState>>>,
     facts: watch::Receiver<Facts>,
     name: String,
+    advertised: SocketAddr,
+    admission: Option<Admission>,
     keeper: Option<keeper::Handle>,
     previous: Arc<Vec<Previous>>,
 }
@@ -134,6 +145,7 @@ impl Gossip {
         let (udp, listener) = bind(&options).await?;
         let bound = listener.local_addr().unwrap_or(options.bind);
         let port = if options.advertise_port == 0 { bound.port() } else { options.advertise_port };
+        let advertised = SocketAddr::new(options.advertise, port);
         let scope = Scope::new(options.pool, options.server);
         let seal = options.seal;
         if !seal.is_on() && journal::is_public(options.advertise) {
@@ -151,7 +163,7 @@ impl Gossip {
         let config = swim::Config {
             pool: options.pool,
             name: options.name.clone(),
-            address: SocketAddr::new(options.advertise, port),
+            address: advertised,
             tags: options.tags,
             timing: if options.hurried { timing.hurried() } else { timing },
             seal_bytes: if seal.is_on() { seal::SEAL_BYTES } else { 0 },
@@ -161,6 +173,9 @@ impl Gossip {
         // The one draw of chance: from here on the machine's dice are its own.
         let seed = rand::rngs::OsRng.unwrap_err().next_u64();
         let mut swim = Swim::new(config, clock::now(), seed, &mut first);
+        if let Some(rules) = &options.admission {
+            swim.admit_by(rules.clone());
+        }
         swim.recall(memory.clocks.member, memory.clocks.event, memory.clocks.query);
         // Whoever asks right after this sees us.
         let (watched, members) = watch::channel(Arc::new(swim.member_states()));
@@ -182,8 +197,21 @@ impl Gossip {
             requests,
         };
         Driver::start(parts, tasks).await;
-        let (pool, name, local) = (options.pool, options.name, bound);
-        Ok(Self { pool, scope, local, seal, requests: asked, members, facts, name, keeper, previous })
+        let (pool, name, local, admission) = (options.pool, options.name, bound, options.admission);
+        Ok(Self {
+            pool,
+            scope,
+            local,
+            seal,
+            requests: asked,
+            members,
+            facts,
+            name,
+            advertised,
+            admission,
+            keeper,
+            previous,
+        })
     }
 
     /// Where we listen.
@@ -220,6 +248,7 @@ impl Gossip {
         for outcome in futures_util::future::join_all(attempts).await {
             joined.contacted += outcome.contacted;
             joined.errors.extend(outcome.errors);
+            joined.foreign = joined.foreign.or(outcome.foreign);
         }
         let number_of_nodes = joined.contacted;
         match (self.pool, joined.contacted, joined.error_text()) {
@@ -246,15 +275,13 @@ impl Gossip {
             }
         };
         for to in resolved {
-            let (done, outcome) = oneshot::channel();
-            let sent = self.requests.send(Request::Join { to, done }).await;
-            let outcome = match (sent, outcome.await) {
-                (Ok(()), Ok(outcome)) => outcome,
-                _ => Err("the agent is stopping".to_owned()),
-            };
-            match outcome {
+            match self.join_address(to).await {
                 Ok(()) => joined.contacted += 1,
-                Err(reason) => {
+                Err(unfit) => {
+                    if let Unfit::Foreign(rejection) = &unfit {
+                        joined.foreign = Some(rejection.to_string());
+                    }
+                    let reason = unfit.to_string();
                     let error = format!("Failed to join {}: {reason}", to.ip());
                     journal::join_failed(self.scope, &error);
                     joined.errors.push(error);
@@ -262,6 +289,17 @@ impl Gossip {
             }
         }
         joined
+    }
+
+    /// One address, after a look at who is there.
+    async fn join_address(&self, to: SocketAddr) -> Result<(), Unfit> {
+        self.look(to).await?;
+        let (done, outcome) = oneshot::channel();
+        let sent = self.requests.send(Request::Join { to, done }).await;
+        match (sent, outcome.await) {
+            (Ok(()), Ok(outcome)) => outcome.map_err(Unfit::Unreachable),
+            _ => Err(Unfit::Unreachable("the agent is stopping".to_owned())),
+        }
     }
 
     /// Says good-bye and waits until it was heard, or the leave time is over.

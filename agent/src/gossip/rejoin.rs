@@ -5,13 +5,18 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, TryRngCore};
 use shared::event::MemberStatus;
-use tokio::sync::oneshot;
 
+use super::look::Unfit;
 use super::memory::Previous;
-use super::{Gossip, Request, journal};
+use super::{Gossip, journal};
 
 /// Members tried in one round.
 const TRIED_MAX: usize = 64;
+
+/// A HashiCorp server of our datacenter is where we were: this server must not be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Foreign(String);
 
 impl Gossip {
     /// Somebody was here when the agent ended, and it did not leave.
@@ -27,7 +32,7 @@ impl Gossip {
 
     /// Tries those who were here, in random order: all restart after a power cut, and must not fall upon
     /// one. True when one answered.
-    pub async fn rejoin(&self) -> bool {
+    pub async fn rejoin(&self) -> Result<bool, Foreign> {
         let mut order: Vec<&Previous> = self.previous.iter().collect();
         let mut dice = SmallRng::from_rng(&mut rand::rngs::OsRng.unwrap_err());
         order.shuffle(&mut dice);
@@ -35,20 +40,18 @@ impl Gossip {
             // The file's reader let nothing else pass.
             let Ok(to) = previous.address.parse() else { continue };
             journal::rejoining(self.scope, previous);
-            let (done, outcome) = oneshot::channel();
-            if self.requests.send(Request::Join { to, done }).await.is_err() {
-                return false;
-            }
-            match outcome.await {
-                Ok(Ok(())) => {
+            match self.join_address(to).await {
+                Ok(()) => {
                     journal::rejoined(self.scope, previous);
-                    return true;
+                    return Ok(true);
                 }
-                Ok(Err(reason)) => journal::join_failed(self.scope, &format!("Failed to join {}: {reason}", to.ip())),
-                Err(_) => return false,
+                Err(Unfit::Foreign(rejection)) => return Err(Foreign(rejection.to_string())),
+                Err(Unfit::Unreachable(reason)) => {
+                    journal::join_failed(self.scope, &format!("Failed to join {}: {reason}", to.ip()));
+                }
             }
         }
         journal::not_rejoined(self.scope);
-        false
+        Ok(false)
     }
 }

@@ -19,6 +19,7 @@ fn options(name: &str) -> Options {
         server: true,
         seal: Seal::new(Vec::new(), true, true),
         coordinates: true,
+        admission: None,
         memory: None,
     }
 }
@@ -44,7 +45,7 @@ async fn a_pool_of_one_joins_itself_over_a_real_stream() {
     let (gossip, mut notices) = open("one", &tasks).await;
     assert!(matches!(notices.recv().await, Some(MemberEvent::Joined(news)) if news.state.name == "one"));
     let joined = gossip.join(vec!["127.0.0.1".to_owned()]).await;
-    assert_eq!(joined, Joined { contacted: 1, errors: Vec::new() });
+    assert_eq!(joined, Joined { contacted: 1, ..Joined::default() });
     gossip.leave().await;
     assert!(matches!(notices.recv().await, Some(MemberEvent::Leaving(_))));
     assert!(matches!(notices.recv().await, Some(MemberEvent::Left(_))));

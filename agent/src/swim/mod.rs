@@ -6,6 +6,7 @@
 //! With no other member it has no deadline at all.
 
 mod account;
+pub mod admission;
 mod awareness;
 mod broadcast;
 pub mod codec;
@@ -228,6 +229,11 @@ pub enum Remark {
         meant_for: String,
         from: SocketAddr,
     },
+    /// Kept out of the pool.
+    Rejected {
+        name: Name,
+        reason: String,
+    },
 }
 
 /// What is to be done; the driver empties it after every call.
@@ -256,6 +262,8 @@ pub struct Counters {
     pub incompatible: u64,
     /// Coordinates that no honest member would send.
     pub coordinates_rejected: u64,
+    /// Members kept out by the rules of admission, however often they came.
+    pub rejected: u64,
 }
 
 /// Figures about the pool and our part in it.
@@ -283,6 +291,7 @@ pub struct Facts {
 pub struct Swim {
     config: Config,
     me: Name,
+    door: admission::Door,
     /// How we come to know what is being handled.
     source: Source,
     /// Everybody serf lists, ourselves included.
@@ -321,6 +330,7 @@ impl Swim {
         let me = Name::from(config.name.as_str());
         let mut swim = Self {
             me: Name::clone(&me),
+            door: admission::Door::default(),
             source: Source::Own,
             members: BTreeMap::new(),
             order: Vec::new(),

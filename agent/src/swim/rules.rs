@@ -34,6 +34,9 @@ impl Swim {
     }
 
     pub(super) fn on_alive(&mut self, now: Moment, alive: &Alive<'_>, out: &mut Output) {
+        if !self.may_enter(now, alive, out) {
+            return;
+        }
         if alive.node == &*self.me {
             self.on_alive_about_us(alive, out);
             return;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use shared::event::MemberStatus;
 
+use super::admission::Rejection;
 use super::codec::{Doubt, Message, State};
 use super::member::Name;
 use super::stream::{self, PushPull, StreamMessage};
@@ -104,13 +105,7 @@ impl Swim {
     /// Somebody opened a stream to us and said something.
     pub(super) fn accept(&mut self, now: Moment, stream: StreamId, from: SocketAddr, bytes: &[u8], out: &mut Output) {
         let reply = match StreamMessage::read(bytes) {
-            Ok(StreamMessage::PushPull(theirs)) => {
-                let ours = self.whole_state(false);
-                if let Err(reason) = self.merge(now, &theirs, out) {
-                    out.notices.push(Notice::Remark(Remark::MergeRefused { from, reason }));
-                }
-                ours
-            }
+            Ok(StreamMessage::PushPull(theirs)) => self.exchange(now, from, &theirs, out),
             Ok(StreamMessage::Bare(Message::Ping(ping))) => {
                 if ping.node.is_empty() || ping.node == &*self.me {
                     Message::Ack { seq: ping.seq, payload: &[] }.to_bytes()
@@ -130,6 +125,23 @@ impl Swim {
         out.replies.push(Reply { stream, bytes: reply });
     }
 
+    /// What somebody gets who tells us a whole state.
+    fn exchange(&mut self, now: Moment, from: SocketAddr, theirs: &PushPull<'_>, out: &mut Output) -> Vec<u8> {
+        // Consul checks those who join; who compares is checked member by member.
+        let outcome = if theirs.join { self.may_merge(now, &theirs.members, out) } else { Ok(()) };
+        if let Err(foreign @ Rejection::Foreign { .. }) = &outcome {
+            // It must not learn of us: it would take our servers for its own kind.
+            return stream::error(&foreign.to_string());
+        }
+        // Consul: who is refused hears of us, and finds the fault by itself.
+        let ours = self.whole_state(false);
+        let merged = outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, theirs, out));
+        if let Err(reason) = merged {
+            out.notices.push(Notice::Remark(Remark::MergeRefused { from, reason }));
+        }
+        ours
+    }
+
     /// The answer on a stream of ours.
     pub(super) fn answered(&mut self, now: Moment, dial: DialId, bytes: &[u8], out: &mut Output) {
         let Some(purpose) = self.dials.remove(&dial) else { return };
@@ -142,7 +154,11 @@ impl Swim {
             return;
         }
         let outcome = match StreamMessage::read(bytes) {
-            Ok(StreamMessage::PushPull(theirs)) => self.merge(now, &theirs, out),
+            Ok(StreamMessage::PushPull(theirs)) => {
+                let joins = matches!(purpose, Purpose::Join { .. });
+                let outcome = if joins { self.may_merge(now, &theirs.members, out) } else { Ok(()) };
+                outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, &theirs, out))
+            }
             Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}")),
             Ok(_) | Err(_) => {
                 self.counters.malformed += 1;
