@@ -26,6 +26,7 @@ use crate::raft::forming::Forming;
 use crate::raft::{self, Raft};
 use crate::store::command::NodeFields;
 use crate::swim::admission::Admission;
+use crate::swim::timing::Timing;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 use crate::{api, clock, dns, rpc};
@@ -237,7 +238,7 @@ async fn open_pool(
         advertise: advertise.ip(),
         advertise_port: advertise.port(),
         tags: tags(config, ground.node_id, wan),
-        hurried: config.dev,
+        timing: Some(timing(config, wan)),
         server: config.server,
         seal,
         coordinates: !config.disable_coordinates,
@@ -261,6 +262,24 @@ async fn open_pool(
         };
         StartError(format!("Failed to start Consul {what}: Failed to start {pool_name} Serf: {reason}"))
     })
+}
+
+/// What the configuration says of a pool's timing; the rest is the pool's own.
+fn timing(config: &Config, wan: bool) -> Timing {
+    let (said, kept, own) = match wan {
+        true => (&config.gossip_wan, config.reconnect_timeout_wan, Timing::wan()),
+        false => (&config.gossip_lan, config.reconnect_timeout_lan, Timing::lan()),
+    };
+    Timing {
+        gossip_interval: said.gossip_interval,
+        gossip_nodes: said.gossip_nodes as usize,
+        probe_interval: said.probe_interval,
+        probe_timeout: said.probe_timeout,
+        suspicion_multiplier: said.suspicion_mult,
+        retransmit_multiplier: said.retransmit_mult,
+        failed_kept: if kept.is_zero() { own.failed_kept } else { kept },
+        ..own
+    }
 }
 
 /// The pool's keys: of the keyring file where there is one, else the one that is configured.

@@ -176,8 +176,8 @@ fn search(config: &Config, running: &Running) {
         if join.retry.is_empty() {
             continue;
         }
-        let (addresses, interval_max, tries_max) = (join.retry.clone(), join.retry_interval, join.retry_max);
-        let search = Search { pool, name, addresses, interval_max, tries_max };
+        let (entries, interval_max, tries_max) = (join.retry.clone(), join.retry_interval, join.retry_max);
+        let search = Search { pool, name, entries, interval_max, tries_max };
         discovery::start(search, gossip.clone(), &running.workers);
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn tags(config: &Config, node_id: uuid::Uuid, wan: bool) -> BTreeMap<
         ("id", node_id.to_string()),
         ("acls", "0".to_owned()),
         ("segment", String::new()),
-        ("vsn", "2".to_owned()),
+        ("vsn", config.protocol.to_string()),
         ("vsn_min", "2".to_owned()),
         ("vsn_max", "3".to_owned()),
         ("build", format!("{API_VERSION}:")),

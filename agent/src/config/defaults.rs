@@ -32,6 +32,13 @@ impl Gossip {
             suspicion_mult: 6,
         }
     }
+
+    /// As `-dev` has it in both pools.
+    #[must_use]
+    pub fn hurried(self) -> Gossip {
+        let soon = Duration::from_millis(100);
+        Gossip { gossip_interval: soon, probe_interval: soon, probe_timeout: soon, suspicion_mult: 3, ..self }
+    }
 }
 
 impl Default for Ports {
@@ -210,6 +217,7 @@ impl Config {
             join_lan: retry(),
             join_wan: retry(),
             rejoin_after_leave: false,
+            protocol: 2,
             reconnect_timeout_lan: Duration::ZERO,
             reconnect_timeout_wan: Duration::ZERO,
             gossip_lan: Gossip::lan(),

@@ -196,9 +196,8 @@ fn joining(v: &mut Values<'_>, config: &mut Config) {
         let key = |name: &str| format!("{name}{suffix}");
         let retry = v.texts(&key("retry_join"));
         for text in &retry {
-            if text.contains("provider=") {
-                let words = "cloud providers and the like are not asked yet; name addresses or DNS names";
-                v.refuse(&key("retry_join"), format!("{} cannot be {text:?}: {words}", key("retry_join")));
+            if let Err(fault) = Place::parse(text) {
+                v.refuse(&key("retry_join"), format!("{} cannot be {text:?}: {fault}", key("retry_join")));
             }
         }
         Join {
@@ -212,10 +211,55 @@ fn joining(v: &mut Values<'_>, config: &mut Config) {
     config.join_lan = pool(v, "");
     config.join_wan = pool(v, "_wan");
     config.rejoin_after_leave = v.bool("rejoin_after_leave").unwrap_or(false);
+    config.reconnect_timeout_lan = v.duration("reconnect_timeout", config.reconnect_timeout_lan);
+    config.reconnect_timeout_wan = v.duration("reconnect_timeout_wan", config.reconnect_timeout_wan);
+    let standard = |gossip: Gossip| if config.dev { gossip.hurried() } else { gossip };
+    config.gossip_lan = gossip(v, "gossip_lan", &standard(Gossip::lan()));
+    config.gossip_wan = gossip(v, "gossip_wan", &standard(Gossip::wan()));
+    config.protocol = match v.int("protocol") {
+        // Consul: 0 is the default.
+        None | Some(0 | 2) => 2,
+        Some(3) => 3,
+        Some(other) => {
+            let far = if other < 2 { "low" } else { "high" };
+            v.refuse("protocol", format!("Protocol version '{other}' too {far}. Must be in range: [2, 3]"));
+            2
+        }
+    };
     config.disable_keyring_file = v.bool("disable_keyring_file").unwrap_or(config.dev);
     config.disable_coordinates = v.bool("disable_coordinates").unwrap_or(false);
     config.leave_on_terminate = v.bool("leave_on_terminate").unwrap_or(!config.server);
     config.skip_leave_on_interrupt = v.bool("skip_leave_on_interrupt");
+}
+
+fn gossip(v: &mut Values<'_>, pool: &str, standard: &Gossip) -> Gossip {
+    let key = |name: &str| format!("{pool}.{name}");
+    let mut span = |name: &str, standard: Duration| {
+        let found = v.duration(&key(name), standard);
+        if found.is_zero() {
+            v.refuse(&key(name), format!("{} cannot be 0s. Must be greater than zero", key(name)));
+            return standard;
+        }
+        found
+    };
+    let gossip_interval = span("gossip_interval", standard.gossip_interval);
+    let probe_interval = span("probe_interval", standard.probe_interval);
+    let probe_timeout = span("probe_timeout", standard.probe_timeout);
+    let mut count = |name: &str, standard: u32| match v.count(&key(name), standard) {
+        0 => {
+            v.refuse(&key(name), format!("{} cannot be 0. Must be greater than zero", key(name)));
+            standard
+        }
+        found => found,
+    };
+    Gossip {
+        gossip_interval,
+        gossip_nodes: count("gossip_nodes", standard.gossip_nodes),
+        probe_interval,
+        probe_timeout,
+        retransmit_mult: count("retransmit_mult", standard.retransmit_mult),
+        suspicion_mult: count("suspicion_mult", standard.suspicion_mult),
+    }
 }
 
 fn consensus(v: &mut Values<'_>, config: &mut Config) {

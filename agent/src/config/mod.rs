@@ -14,6 +14,7 @@ mod hcl;
 mod keys;
 mod load;
 mod meant;
+mod place;
 mod problem;
 mod read;
 mod reload;
@@ -29,6 +30,7 @@ pub use banner::{Warning, banner, messages, warnings};
 pub use debug::debug_config;
 pub use keys::listing;
 pub use load::{Loaded, Notice, load, validate};
+pub use place::Place;
 pub use problem::{Errors, Refusal};
 pub use reload::{Reload, reload};
 pub use sections::*;
@@ -88,6 +90,8 @@ pub struct Config {
     pub join_lan: Join,
     pub join_wan: Join,
     pub rejoin_after_leave: bool,
+    /// What agents say that they speak, 2 or 3.
+    pub protocol: u8,
     /// Zero: serf's own default.
     pub reconnect_timeout_lan: Duration,
     pub reconnect_timeout_wan: Duration,

@@ -45,6 +45,12 @@ pub fn reload(running: &Config, written: &Config) -> Reload {
     fixed("tagged_addresses", a.tagged_addresses == b.tagged_addresses);
     fixed("retry_join", a.join_lan == b.join_lan);
     fixed("retry_join_wan", a.join_wan == b.join_wan);
+    fixed("rejoin_after_leave", a.rejoin_after_leave == b.rejoin_after_leave);
+    fixed("gossip_lan", a.gossip_lan == b.gossip_lan);
+    fixed("gossip_wan", a.gossip_wan == b.gossip_wan);
+    fixed("reconnect_timeout", a.reconnect_timeout_lan == b.reconnect_timeout_lan);
+    fixed("reconnect_timeout_wan", a.reconnect_timeout_wan == b.reconnect_timeout_wan);
+    fixed("protocol", a.protocol == b.protocol);
     fixed("encrypt", a.encrypt == b.encrypt);
     fixed("leave_on_terminate", a.leave_on_terminate == b.leave_on_terminate);
     fixed("skip_leave_on_interrupt", a.skip_leave_on_interrupt == b.skip_leave_on_interrupt);

@@ -252,7 +252,26 @@ fn what_we_do_not_have_is_refused_by_name_unless_it_is_off() {
     );
     refused(
         "-dev -retry-join provider=aws",
-        "==> retry_join cannot be \"provider=aws\": cloud providers and the like are not asked yet; name addresses or DNS names",
+        "==> retry_join cannot be \"provider=aws\": the provider aws is not built in: name a DNS name that resolves to the members, or write their addresses to a file and use provider=file path=/where/it/is",
+    );
+}
+
+#[test]
+fn gossips_settings_are_what_they_are_set_to() {
+    let config = good(
+        "-data-dir d -rejoin -protocol 3 -hcl gossip_lan{gossip_interval=\"50ms\"~gossip_nodes=5~probe_timeout=\"1s\"} -hcl gossip_wan{suspicion_mult=7}~reconnect_timeout=\"9h\"",
+    )
+    .config;
+    let lan = Gossip { gossip_interval: Duration::from_millis(50), gossip_nodes: 5, ..Gossip::lan() };
+    assert_eq!(config.gossip_lan, Gossip { probe_timeout: Duration::from_secs(1), ..lan });
+    assert_eq!(config.gossip_wan, Gossip { suspicion_mult: 7, ..Gossip::wan() });
+    assert_eq!((config.rejoin_after_leave, config.protocol), (true, 3));
+    assert_eq!(config.reconnect_timeout_lan, Duration::from_secs(9 * 3600));
+    assert_eq!(good("-dev").config.gossip_wan.probe_interval, Duration::from_millis(100));
+    refused("-dev -protocol 4", "==> Protocol version '4' too high. Must be in range: [2, 3]");
+    refused(
+        "-dev -hcl gossip_lan{probe_interval=\"0s\"}",
+        "==> gossip_lan.probe_interval cannot be 0s. Must be greater than zero",
     );
 }
 

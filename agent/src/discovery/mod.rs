@@ -3,6 +3,7 @@
 
 mod rejoin;
 mod retry;
+mod sources;
 
 use std::time::Duration;
 
@@ -10,11 +11,9 @@ use shared::event::{MemberState, MemberStatus, Pool};
 
 pub use self::rejoin::rejoin;
 use self::retry::{Next, Schedule};
-use crate::gossip::Gossip;
+use crate::config::Place;
+use crate::gossip::{Gossip, Joined};
 use crate::tasks::Tasks;
-
-/// Consul prints the cloud providers it has; ours has none, and says so by an empty list.
-const DISCOVERY_METHODS: &str = "";
 
 /// How one pool is found.
 #[derive(Clone, Debug)]
@@ -22,7 +21,8 @@ pub struct Search {
     pub pool: Pool,
     /// Our own name in that pool.
     pub name: String,
-    pub addresses: Vec<String>,
+    /// Addresses, DNS names and providers.
+    pub entries: Vec<String>,
     /// The longest pause between two tries.
     pub interval_max: Duration,
     /// 0: for ever.
@@ -45,20 +45,19 @@ pub async fn join_once(gossip: &Gossip, addresses: Vec<String>) -> Result<usize,
 pub fn start(search: Search, gossip: Gossip, tasks: &Tasks) {
     let (token, failing) = (tasks.token(), tasks.clone());
     tasks.spawn("retry join", async move {
-        let name = cluster(search.pool);
-        if token.run_until_cancelled(search.run(&gossip)).await == Some(false) {
-            tracing::error!(target: "agent", cluster = name, "max join retry exhausted, exiting");
-            failing.fail(format!("{name}: max join retry exhausted"));
+        if let Some(Err(error)) = token.run_until_cancelled(search.run(&gossip)).await {
+            tracing::error!(target: "agent", error = %error, "Retry join failed");
+            failing.fail(error);
         }
     });
 }
 
 impl Search {
-    /// True once another member is here, false when the tries are used up.
-    async fn run(self, gossip: &Gossip) -> bool {
+    /// Ends well once another member is here; else in Consul's words, or with what forbids to join.
+    async fn run(self, gossip: &Gossip) -> Result<(), String> {
         let cluster = cluster(self.pool);
         tracing::info!(
-            target: "agent", cluster, discovery_methods = DISCOVERY_METHODS,
+            target: "agent", cluster, discovery_methods = Place::PROVIDERS,
             "Retry join is supported for the following discovery methods"
         );
         tracing::info!(target: "agent", cluster, "Joining cluster...");
@@ -66,7 +65,12 @@ impl Search {
         let mut completed = false;
         let mut told = false;
         loop {
-            let joined = gossip.join(self.addresses.clone()).await;
+            let addresses = sources::addresses(&self.entries, cluster).await;
+            let nowhere = addresses.is_empty();
+            let joined = if nowhere { Joined::default() } else { gossip.join(addresses).await };
+            if let Some(foreign) = joined.foreign {
+                return Err(foreign);
+            }
             if joined.contacted > 0 && !completed {
                 completed = true;
                 tracing::info!(
@@ -75,23 +79,23 @@ impl Search {
                 );
             }
             if self.others_are_here(&gossip.members().borrow()) {
-                return true;
+                return Ok(());
             }
             match schedule.next() {
-                Next::GiveUp => return false,
+                Next::GiveUp => return Err(format!("agent: max join {cluster} retry exhausted, exiting")),
                 Next::Pause(pause) => {
                     // Once: the list may well be of this server alone for a while.
                     if joined.contacted == 0 && !told {
                         told = true;
                         let retry_interval = shared::duration::format(self.interval_max);
-                        tracing::warn!(target: "agent", cluster, retry_interval, error = "<nil>", "Join cluster failed, will retry");
+                        tracing::warn!(target: "agent", cluster, retry_interval, error = if nowhere { "No servers to join" } else { "<nil>" }, "Join cluster failed, will retry");
                     }
                     tokio::time::sleep(pause).await;
                 }
             }
             // Somebody may have joined us meanwhile.
             if self.others_are_here(&gossip.members().borrow()) {
-                return true;
+                return Ok(());
             }
         }
     }

@@ -60,8 +60,8 @@ pub struct Options {
     /// 0: the port that was bound.
     pub advertise_port: u16,
     pub tags: BTreeMap<String, String>,
-    /// `-dev`: everything sooner.
-    pub hurried: bool,
+    /// What is to be otherwise than the pool's own timing.
+    pub timing: Option<Timing>,
     /// Only the loggers' names differ.
     pub server: bool,
     /// Without keys gossip is plain.
@@ -165,7 +165,7 @@ impl Gossip {
             name: options.name.clone(),
             address: advertised,
             tags: options.tags,
-            timing: if options.hurried { timing.hurried() } else { timing },
+            timing: options.timing.unwrap_or(timing),
             seal_bytes: if seal.is_on() { seal::SEAL_BYTES } else { 0 },
             coordinates: options.coordinates,
         };
