@@ -76,6 +76,7 @@ fn gossip_levels(network: &str, pool: &Gossip) -> Vec<(Id, f64)> {
         ("quorate.gossip.rumours_dropped", counters.rumours_dropped),
         ("quorate.gossip.incompatible", counters.incompatible),
         ("quorate.gossip.merges_refused", counters.merges_refused),
+        ("quorate.gossip.members_rejected", counters.rejected),
         ("quorate.gossip.coordinates_rejected", counters.coordinates_rejected),
         ("quorate.gossip.coordinate_resets", facts.coordinate_resets),
         ("quorate.gossip.not_opened", pool.seal().refused()),

@@ -15,7 +15,6 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::figures;
 use super::journal::{self, Scope};
 use super::place::Places;
 use super::resolve::dial_text;
@@ -259,10 +258,7 @@ impl Driver {
             self.members.send_replace(Arc::new(self.swim.member_states()));
         }
         let facts = self.swim.facts();
-        self.facts.send_if_modified(|known| {
-            figures::count(known, &facts);
-            std::mem::replace(known, facts) != facts
-        });
+        self.facts.send_if_modified(|known| std::mem::replace(known, facts) != facts);
         for notice in out.notices.drain(..) {
             self.tell(notice);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::resolve::dial_text;
 use super::tcp::ask;
+use super::traffic::Traffic;
 use super::{Gossip, journal};
 use crate::swim::admission::Rejection;
 use crate::swim::codec::State;
@@ -32,7 +33,8 @@ impl Gossip {
             return Ok(());
         };
         let nobody = stream::push_pull(false, std::iter::empty(), &[]);
-        let bytes = ask(to, &self.seal.seal_stream(nobody), LOOK_TIME_MAX, &self.seal)
+        let traffic = Traffic::new(self.pool);
+        let bytes = ask(to, &self.seal.seal_stream(nobody), LOOK_TIME_MAX, &self.seal, &traffic)
             .await
             .map_err(|failure| Unfit::Unreachable(dial_text(to, &failure)))?;
         // What is no state of a pool is found again by the join, which says so.

@@ -193,6 +193,7 @@ mod tests {
             status,
             incarnation: 1,
             protocol: 2,
+            versions: [1, 5, 2, 2, 5, 4],
             tags,
         }
     }

@@ -4,7 +4,6 @@
 //! `tcp` streams, `resolve` addresses, `journal` the log lines. Knows nothing of HTTP, DNS or Raft.
 
 mod driver;
-mod figures;
 mod journal;
 mod look;
 pub mod keeper;
