@@ -18,8 +18,20 @@ pub enum Place {
 
 /// Providers of Consul that ours does not have.
 const ELSEWHERE: &[&str] = &[
-    "aliyun", "aws", "azure", "digitalocean", "gce", "k8s", "linode", "os", "packet", "scaleway", "softlayer",
-    "tencentcloud", "triton", "vsphere",
+    "aliyun",
+    "aws",
+    "azure",
+    "digitalocean",
+    "gce",
+    "k8s",
+    "linode",
+    "os",
+    "packet",
+    "scaleway",
+    "softlayer",
+    "tencentcloud",
+    "triton",
+    "vsphere",
 ];
 const INSTEAD: &str = "name a DNS name that resolves to the members, or write their addresses to a file and use \
                        provider=file path=/where/it/is";

@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn a_file_has_one_address_a_line_or_is_a_json_list() {
-        check("10.0.0.1\n\n# all of them\n node-b:9000  # the second\n[::1]:8301\n", &["10.0.0.1", "node-b:9000", "[::1]:8301"]);
+        check(
+            "10.0.0.1\n\n# all of them\n node-b:9000  # the second\n[::1]:8301\n",
+            &["10.0.0.1", "node-b:9000", "[::1]:8301"],
+        );
         check("[\"10.0.0.1\", \"10.0.0.2:8301\"]\n", &["10.0.0.1", "10.0.0.2:8301"]);
         check("", &[]);
         assert!(list("[\"10.0.0.1\" 5]").is_err());

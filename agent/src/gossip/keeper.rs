@@ -107,7 +107,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(mut self, mut leaves: mpsc::Receiver<oneshot::Sender<()>>, token: tokio_util::sync::CancellationToken) {
+    async fn run(
+        mut self,
+        mut leaves: mpsc::Receiver<oneshot::Sender<()>>,
+        token: tokio_util::sync::CancellationToken,
+    ) {
         loop {
             self.keep().await;
             let pause = if self.ailing { TRY_AGAIN } else { WRITE_EVERY };

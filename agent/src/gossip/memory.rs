@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn garbage_is_passed_over_and_counted() {
-        let memory = Memory::read(b"alive: a b 10.0.0.1:8301\nalive: x\nwhat\nclock: many\n\xff\xfe\nalive: y nowhere\n", false);
+        let memory =
+            Memory::read(b"alive: a b 10.0.0.1:8301\nalive: x\nwhat\nclock: many\n\xff\xfe\nalive: y nowhere\n", false);
         assert_eq!((names(&memory), memory.unknown_lines), (vec!["a b"], 5));
     }
 
@@ -231,11 +232,17 @@ mod tests {
         let now = [member("me", "10.0.0.1", Alive), member("six", "fd00::7", Suspect)];
         let clocks = Clocks { member: 2, ..Clocks::default() };
         let (lines, of_members) = memory.update(&now, clocks);
-        assert_eq!((lines.as_str(), of_members), ("alive: me 10.0.0.1:8301\nalive: six [fd00::7]:8301\nclock: 2\n", true));
+        assert_eq!(
+            (lines.as_str(), of_members),
+            ("alive: me 10.0.0.1:8301\nalive: six [fd00::7]:8301\nclock: 2\n", true)
+        );
         assert_eq!(memory.update(&now, clocks), (String::new(), false));
         let later = [member("me", "10.0.0.1", Leaving), member("six", "fd00::7", Failed)];
         assert_eq!(memory.update(&later, Clocks { member: 3, ..clocks }).0, "not-alive: six\nclock: 3\n");
-        assert_eq!(memory.to_text(), "alive: gone 10.0.0.9:8301\nalive: me 10.0.0.1:8301\nclock: 3\nevent-clock: 0\nquery-clock: 0\n");
+        assert_eq!(
+            memory.to_text(),
+            "alive: gone 10.0.0.9:8301\nalive: me 10.0.0.1:8301\nclock: 3\nevent-clock: 0\nquery-clock: 0\n"
+        );
         assert_eq!(Memory::read(memory.to_text().as_bytes(), false), memory);
     }
 }

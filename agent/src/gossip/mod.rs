@@ -5,11 +5,11 @@
 
 mod driver;
 mod journal;
-mod look;
 pub mod keeper;
 pub mod keyring;
-mod place;
+mod look;
 pub mod memory;
+mod place;
 mod rejoin;
 mod resolve;
 pub mod seal;
@@ -37,9 +37,9 @@ use crate::tasks::Tasks;
 use driver::{Driver, Parts, Request};
 use journal::Scope;
 use look::Unfit;
+use memory::{Memory, Previous};
 pub use place::Places;
 pub use rejoin::Foreign;
-use memory::{Memory, Previous};
 use seal::Seal;
 
 /// Orders waiting for the pool's task; whoever orders more waits.
@@ -180,9 +180,8 @@ impl Gossip {
         let (watched, members) = watch::channel(Arc::new(swim.member_states()));
         let (figures, facts) = watch::channel(swim.facts());
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
-        let keeper = options
-            .memory
-            .map(|keeper| keeper::start(keeper, memory, scope, members.clone(), facts.clone(), tasks));
+        let keeper =
+            options.memory.map(|keeper| keeper::start(keeper, memory, scope, members.clone(), facts.clone(), tasks));
         let parts = Parts {
             swim,
             first,
