@@ -238,7 +238,7 @@ async fn open_pool(
         advertise: advertise.ip(),
         advertise_port: advertise.port(),
         tags: tags(config, ground.node_id, wan),
-        timing: Some(timing(config, wan)),
+        timing: timing(config, wan),
         server: config.server,
         seal,
         coordinates: !config.disable_coordinates,

@@ -69,7 +69,7 @@ async fn pool(name: &str, pool: Pool, tasks: &Tasks) -> Gossip {
         advertise: [127, 0, 0, 1].into(),
         advertise_port: 0,
         tags: BTreeMap::from([("role".to_owned(), "consul".to_owned()), ("dc".to_owned(), "dc1".to_owned())]),
-        timing: Some(crate::swim::timing::Timing::lan().hurried()),
+        timing: crate::swim::timing::Timing::lan().hurried(),
         server: true,
         admission: None,
         memory: None,

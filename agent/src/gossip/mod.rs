@@ -59,8 +59,7 @@ pub struct Options {
     /// 0: the port that was bound.
     pub advertise_port: u16,
     pub tags: BTreeMap<String, String>,
-    /// What is to be otherwise than the pool's own timing.
-    pub timing: Option<Timing>,
+    pub timing: Timing,
     /// Only the loggers' names differ.
     pub server: bool,
     /// Without keys gossip is plain.
@@ -150,10 +149,6 @@ impl Gossip {
         if !seal.is_on() && journal::is_public(options.advertise) {
             journal::public_address(scope);
         }
-        let timing = match options.pool {
-            Pool::Lan => Timing::lan(),
-            Pool::Wan => Timing::wan(),
-        };
         let memory = match &options.memory {
             Some(keeper) => keeper::recall(keeper, scope).await,
             None => Memory::default(),
@@ -164,7 +159,7 @@ impl Gossip {
             name: options.name.clone(),
             address: advertised,
             tags: options.tags,
-            timing: options.timing.unwrap_or(timing),
+            timing: options.timing,
             seal_bytes: if seal.is_on() { seal::SEAL_BYTES } else { 0 },
             coordinates: options.coordinates,
         };

@@ -15,7 +15,7 @@ fn options(name: &str) -> Options {
         advertise: ip,
         advertise_port: 0,
         tags: BTreeMap::from([("role".to_owned(), "node".to_owned())]),
-        timing: Some(crate::swim::timing::Timing::lan().hurried()),
+        timing: crate::swim::timing::Timing::lan().hurried(),
         server: true,
         seal: Seal::new(Vec::new(), true, true),
         coordinates: true,
