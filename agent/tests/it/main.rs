@@ -10,6 +10,7 @@ mod events;
 mod kill;
 mod pool;
 mod pool_lan;
+mod pool_mixed;
 mod server;
 mod sim;
 mod support;

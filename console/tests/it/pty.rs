@@ -14,7 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fake_agent::{Fake, hashicorp};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far beyond what a busy machine needs, for only a failure waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(10);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_console");
 /// Asks for the place of the cursor.
 const WHERE: &[u8] = b"\x1b[6n";
@@ -149,7 +151,7 @@ impl Console {
                 "it does not end:\n{}",
                 self.glass.parser.lock().expect("no panic").screen().contents()
             );
-            std::thread::yield_now();
+            std::thread::sleep(PAUSE);
         };
         self.until("the screen from before", |screen| !screen.alternate_screen() && !screen.hide_cursor());
         assert_eq!(modes(&*self.terminal), self.modes);
@@ -211,7 +213,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "waited for {what}");
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -445,32 +447,35 @@ fn a_real_consul_is_shown_by_asking_it() {
         println!("did not run: QUORATE_REAL_CONSUL names no consul");
         return;
     };
+    let id = std::process::id();
+    let ip = format!("127.77.{}.{}", id / 250 % 250, 1 + id % 250);
+    let http = format!("{ip}:8500");
     let mut consul = Command::new(program)
-        .args(["agent", "-dev", "-node=srv-1", "-bind=127.77.3.1", "-client=127.77.3.1", "-log-level=info"])
+        .args(["agent", "-dev", "-node=srv-1", "-log-level=info", &format!("-bind={ip}"), &format!("-client={ip}")])
         .stdout(Stdio::null())
         .spawn()
         .expect("consul");
     let shown = std::panic::catch_unwind(|| {
-        let mut console = console(&["--addr", "127.77.3.1:8500"]);
+        let mut console = console(&["--addr", &http]);
         console.shows("Consul 1.8.7");
         console.shows("★ srv-1 leads term 2");
         console.shows("QUORUM OK");
-        let (code, text) = said(&[], &["status", "--json", "--addr", "127.77.3.1:8500"]);
+        let (code, text) = said(&[], &["status", "--json", "--addr", &http]);
         assert_eq!((code, text.contains("\"Leader\": \"srv-1\"")), (Some(0), true), "{text}");
         console.press("2");
-        console.shows("127.77.3.1:8301");
+        console.shows(&format!("{ip}:8301"));
         console.press("5l");
         // The agent logs when it likes: what is waited for is made to happen, until it is seen.
         for attempt in 0..15 {
             if console.comes_to_show("maintenance mode", Duration::from_secs(2)) {
                 break;
             }
-            put_maintenance("127.77.3.1:8500", attempt % 2 == 0);
+            put_maintenance(&http, attempt % 2 == 0);
         }
         console.shows("maintenance mode");
         console.press("q");
         assert_eq!(console.ends(), 0);
-        console.shows("console closed; the agent at 127.77.3.1:8500 keeps running");
+        console.shows(&format!("console closed; the agent at {http} keeps running"));
     });
     consul.kill().expect("it is killed");
     consul.wait().expect("its end");

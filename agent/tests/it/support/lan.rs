@@ -74,7 +74,6 @@ pub(crate) struct Lan {
 
 impl Lan {
     /// Hosts 0, 1, 2 …; without the means for them says on its line that the test did not run.
-    #[expect(clippy::print_stdout, reason = "a test that did not run says so")]
     pub(crate) fn new(test: &str, count: usize) -> Option<Self> {
         assert!(count <= HOSTS_MAX);
         let mut hosts = Vec::with_capacity(count);
@@ -86,7 +85,7 @@ impl Lan {
                     links.push(link);
                 }
                 Err(why) => {
-                    println!("{test}: did not run, {why}");
+                    super::did_not_run(test, &why);
                     return None;
                 }
             }

@@ -102,8 +102,12 @@ impl PoolOf {
 /// What one agent says of all; nothing when it does not answer.
 pub(crate) fn seen_by(agent: &Agent) -> Seen {
     let Ok(answer) = agent.try_get("/v1/agent/members") else { return Seen::new() };
+    read(&answer.json())
+}
+
+/// The body of `/v1/agent/members`.
+pub(crate) fn read(members: &serde_json::Value) -> Seen {
     let text = |member: &serde_json::Value, key: &str| member[key].as_str().unwrap_or_default().to_owned();
-    let members = answer.json();
     let one = |member: &serde_json::Value| {
         let status = match member["Status"].as_u64() {
             Some(1) => "alive",

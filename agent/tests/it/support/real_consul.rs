@@ -1,17 +1,21 @@
-//! A HashiCorp agent in development mode on a loopback address of its own, ended with the test.
+//! HashiCorp's agent on a loopback address of its own, ended with the test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::eventually;
+use super::{did_not_run, eventually, own_address};
 
 /// The program that `QUORATE_REAL_CONSUL` names; without one says on its line that the test did not run.
-#[expect(clippy::print_stdout, reason = "a test that did not run says so")]
 pub(crate) fn program(test: &str) -> Option<PathBuf> {
-    let program = std::env::var_os("QUORATE_REAL_CONSUL").map(PathBuf::from);
+    named_by("QUORATE_REAL_CONSUL", test)
+}
+
+/// The program that a variable names; without one says on its line that the test did not run.
+pub(crate) fn named_by(variable: &str, test: &str) -> Option<PathBuf> {
+    let program = std::env::var_os(variable).map(PathBuf::from);
     if program.is_none() {
-        println!("{test}: did not run, QUORATE_REAL_CONSUL names no program");
+        did_not_run(test, &format!("{variable} names no program"));
     }
     program
 }
@@ -23,21 +27,39 @@ pub(crate) struct RealConsul {
 
 impl RealConsul {
     /// Starts `consul agent -dev -node=one` and waits until it leads.
-    pub(crate) fn start(program: &PathBuf) -> Self {
-        let id = std::process::id();
-        let ip = format!("127.{}.{}.{}", 64 + id / 62_500 % 64, id / 250 % 250, 1 + id % 250);
+    pub(crate) fn start(program: &Path) -> Self {
+        let real = Self::launch(program, &["-dev", "-node=one"]);
+        let ask = || real.http("/v1/health/node/one");
+        eventually("the real consul leads and knows itself", ask, |health| health.contains("\"passing\""));
+        real
+    }
+
+    /// Starts a client with its data in `dir`, and waits until it answers.
+    pub(crate) fn client(program: &Path, dir: &Path, more: &[&str]) -> Self {
+        let data = format!("-data-dir={}", dir.display());
+        let real = Self::launch(program, &[&[&*data], more].concat());
+        eventually("the real consul answers", || real.http("/v1/agent/self"), |itself| itself.contains("\"Config\""));
+        real
+    }
+
+    fn launch(program: &Path, more: &[&str]) -> Self {
+        let ip = own_address();
         let process = Command::new(program)
-            .args(["agent", "-dev", "-node=one", "-log-level=err"])
+            .args(["agent", "-log-level=err"])
             .args([format!("-bind={ip}"), format!("-client={ip}")])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the real consul starts");
-        let real = Self { process, ip };
-        let ask = || real.http("/v1/health/node/one");
-        eventually("the real consul leads and knows itself", ask, |health| health.contains("\"passing\""));
-        real
+        Self { process, ip }
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it ran");
+        self.process.wait().expect("it ended");
     }
 
     pub(crate) fn address(&self) -> String {
@@ -59,7 +81,7 @@ impl RealConsul {
         let settings = shared::http::Settings { address: self.address(), ..Default::default() };
         let client = shared::http::Client::new(&settings).expect("plain settings");
         runtime.block_on(async {
-            match question(&client).within(Duration::from_secs(5)).send().await {
+            match question(&client).within(Duration::from_secs(30)).send().await {
                 Ok(answer) => answer.text().await.unwrap_or_default(),
                 Err(_) => String::new(),
             }
@@ -74,11 +96,11 @@ impl Drop for RealConsul {
     }
 }
 
-/// Runs a program to its end, at most 20 s, with this environment and nothing else of Consul's.
+/// Runs a program to its end, at most 60 s, with this environment and nothing else of Consul's.
 pub(crate) fn run(program: &PathBuf, words: &[String], environment: &[(&str, &str)], stdin: &str) -> Output {
     use std::io::Write;
     let mut command = Command::new("timeout");
-    command.args(["-s", "KILL", "20"]).arg(program).args(words);
+    command.args(["-s", "KILL", "60"]).arg(program).args(words);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONSUL_")) {
         command.env_remove(name);
     }
