@@ -37,7 +37,9 @@ impl Mixed {
         match name {
             "s1" => self.serfs[0].members(),
             "s2" => self.serfs[1].members(),
-            "c1" => serde_json::from_str(&self.consul.http("/v1/agent/members")).map(|v| pool::read(&v)).unwrap_or_default(),
+            "c1" => {
+                serde_json::from_str(&self.consul.http("/v1/agent/members")).map(|v| pool::read(&v)).unwrap_or_default()
+            }
             _ => {
                 let (_, agent) = self.ours.agents.iter().find(|(own, _)| own == name).expect("an agent of ours");
                 pool::seen_by(agent)

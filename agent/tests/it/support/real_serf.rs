@@ -5,9 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::own_address;
 use super::pool::Seen;
 use super::real_consul::named_by;
-use super::own_address;
 
 /// The program that `QUORATE_REAL_SERF` names; without one says on its line that the test did not run.
 pub(crate) fn program(test: &str) -> Option<PathBuf> {
@@ -27,7 +27,8 @@ impl RealSerf {
         let (ip, log) = (own_address(), dir.join(format!("{name}.log")));
         let file = File::create(&log).expect("a log file");
         let id = format!("id={}", uuid::Uuid::new_v4());
-        let tags = ["role=node", "dc=dc1", "segment=", "vsn=2", "vsn_min=2", "vsn_max=3", "build=1.8.7:", "acls=0", &id];
+        let tags =
+            ["role=node", "dc=dc1", "segment=", "vsn=2", "vsn_min=2", "vsn_max=3", "build=1.8.7:", "acls=0", &id];
         let process = Command::new(program)
             .args(["agent", "-profile=lan", "-log-level=debug"])
             .args([format!("-node={name}"), format!("-bind={ip}:8301"), format!("-rpc-addr={ip}:7373")])
