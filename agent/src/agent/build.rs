@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::servers::{self, View};
 use super::tags::{self, tags};
-use crate::backend::{self, Backend, Watches};
+use crate::backend::{self, Backend, Others, Watches};
 use crate::config::Config;
 use crate::control::{Control, Order};
 use crate::events::{Bus, Sources, pump};
@@ -100,15 +100,13 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let raft = open_raft(ground, pool.clone(), &engines, raft_notices, &watches).await?;
     let wan = open_wan(ground, &engines, member_notices.clone()).await?;
     let lan = open_pool(ground, Pool::Lan, &engines, member_notices).await?;
-    let backend = match &raft {
-        Some(raft) => Backend::server(raft.clone(), watches, backend_options(config)),
-        None => Backend::client(),
-    };
     let workers = tasks.child();
+    let backend = backend(ground, raft.as_ref(), watches, pool.clone(), &lan, &workers);
     let forming = raft.as_ref().map(|raft| forming(ground, raft, pool, &lan, &workers));
     let server = tasks.child();
     if let Some(listener) = sockets.rpc {
-        rpc::serve(listener, handlers(raft.as_ref(), forming.as_ref()), rpc_limits(config), &server);
+        let handlers = handlers(&backend, raft.as_ref(), forming.as_ref());
+        rpc::serve(listener, handlers, rpc_limits(config), &server);
     }
     start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
     let (control, orders) = Control::new();
@@ -398,10 +396,28 @@ fn backend_options(config: &Config) -> backend::Options {
 }
 
 /// What other agents may ask of this one.
-fn handlers(raft: Option<&Raft>, forming: Option<&Forming>) -> rpc::Handlers {
+/// The waist: on a server beside its own Raft, on a client by asking servers.
+fn backend(
+    ground: &Ground,
+    raft: Option<&Raft>,
+    watches: Watches,
+    pool: rpc::Pool,
+    lan: &Gossip,
+    workers: &Tasks,
+) -> Backend {
+    let config = &ground.config;
+    let others =
+        Others::start(pool, lan.members(), config.datacenter.clone(), ground.node_id.to_string(), workers);
+    match raft {
+        Some(raft) => Backend::server(raft.clone(), watches, others, backend_options(config)),
+        None => Backend::client(others, backend_options(config)),
+    }
+}
+
+fn handlers(backend: &Backend, raft: Option<&Raft>, forming: Option<&Forming>) -> rpc::Handlers {
     let raft = raft.map(|raft| (rpc::Service::Raft, raft.handler()));
     let forming = forming.map(|forming| (rpc::Service::Bootstrap, forming.handler()));
-    [raft, forming].into_iter().flatten().collect()
+    [Some((rpc::Service::Backend, backend.handler())), raft, forming].into_iter().flatten().collect()
 }
 
 fn forming(ground: &Ground, raft: &Raft, pool: rpc::Pool, lan: &Gossip, workers: &Tasks) -> Forming {

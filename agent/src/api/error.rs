@@ -108,7 +108,9 @@ impl Error {
             Self::ValueTooLarge { .. } | Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Backend(backend::Error::TooManyWaiting(_)) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Backend(error) if matches!(error.origin(), backend::Error::TooManyWaiting(_)) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Number { .. }
             | Self::Segments
             | Self::NoWan

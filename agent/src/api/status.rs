@@ -1,4 +1,4 @@
-//! `/v1/status/…`: who leads, as this server knows it; never waits.
+//! `/v1/status/…`: who leads and who votes, as this server knows it, or the one that a client asks.
 
 use axum::response::Response;
 
@@ -6,22 +6,22 @@ use super::error::Refusal;
 use super::extract::Call;
 use super::reply;
 use super::router::Method;
-use crate::backend::{self, Status};
+use crate::backend::{Consistency, Seen};
 
 pub(super) async fn leader(call: Call, _: Method) -> Result<Response, Refusal> {
-    let status = status(&call)?;
-    reply::json(&call, &status.leader)
+    let seen = seen(&call).await?;
+    reply::json(&call, &seen.leader)
 }
 
 pub(super) async fn peers(call: Call, _: Method) -> Result<Response, Refusal> {
-    let status = status(&call)?;
-    reply::json(&call, &status.peers)
+    let seen = seen(&call).await?;
+    let peers: Vec<_> = seen.peers.into_iter().filter(|peer| peer.voter).map(|peer| peer.address).collect();
+    reply::json(&call, &peers)
 }
 
-fn status(call: &Call) -> Result<Status, Refusal> {
+/// Of this server, or of the one that a client asks.
+async fn seen(call: &Call) -> Result<Seen, Refusal> {
     call.read_params()?;
     call.check_datacenter()?;
-    let status = call.context.backend.status();
-    // A client would have to ask a server.
-    if status.raft.is_none() { Err(backend::Error::NoServers.into()) } else { Ok(status) }
+    Ok(call.context.backend.cluster(Consistency::Stale).await?)
 }

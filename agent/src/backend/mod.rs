@@ -3,22 +3,35 @@
 //! Edges and workers hold a clone. A server answers from its own store and writes through Raft; a
 //! client asks a server. Nothing here knows who asks, or why.
 
+mod forward;
+mod others;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod watches;
+mod wire;
 
 use std::time::Duration;
 
 use shared::event::RaftState;
+use tokio::time::timeout;
 
+use self::forward::{Asker, Place, Step, Trouble, What};
+pub use self::others::Others;
 use self::server::Server;
 pub use self::watches::{Counts, WAITING_MAX, Watches};
+use self::wire::{Ask, Asked, FORMAT, Told};
+use crate::moment::Moment;
 use crate::raft::Raft;
+use crate::rpc::{self, payload};
 use crate::store::command::{Command, Outcome};
 use crate::store::query::{Answer, Query};
+use crate::clock;
+
+/// Before another try.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
@@ -47,7 +60,7 @@ pub struct Reply {
     pub last_contact_ms: u64,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing changed; worth another try.
     #[error("No cluster leader")]
@@ -55,6 +68,9 @@ pub enum Error {
     /// Nothing changed; worth another try.
     #[error("No known Consul servers")]
     NoServers,
+    /// Asked as the leader, and it is another: nothing changed; worth another try.
+    #[error("not the leader")]
+    NotLeader,
     /// The write may or may not have happened.
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(String),
@@ -64,6 +80,22 @@ pub enum Error {
     /// A read that would have to wait, and too many do.
     #[error("too many blocking queries, the limit is {0}")]
     TooManyWaiting(usize),
+    /// A server was asked and did not answer; never of a write that it may have got.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Another agent's answer, in Consul's words for that.
+    #[error("rpc error making call: {0}")]
+    Remote(Box<Self>),
+}
+
+impl Error {
+    /// What went wrong, wherever that was.
+    pub fn origin(&self) -> &Self {
+        match self {
+            Self::Remote(inner) => inner.origin(),
+            other => other,
+        }
+    }
 }
 
 /// What the root decides about reads and writes.
@@ -98,48 +130,164 @@ pub struct Status {
     pub peers: Vec<String>,
 }
 
-/// A server answers from its own store; a client asks a server.
-#[derive(Clone)]
-pub struct Backend(Kind);
+/// A server of the Raft configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub id: String,
+    pub name: String,
+    pub address: String,
+    pub voter: bool,
+    pub leads: bool,
+}
 
+/// Who leads and who is in the Raft configuration, as some server sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The leader's server address, empty when there is none.
+    pub leader: String,
+    pub peers: Vec<Peer>,
+}
+
+/// A server answers from its own store or asks the leader; a client asks a server.
 #[derive(Clone)]
-enum Kind {
-    Server(Server),
-    Client,
+pub struct Backend {
+    own: Option<Server>,
+    others: Others,
+    options: Options,
 }
 
 impl Backend {
     /// `watches` are those whose [`Watches::on_applied`] Raft was opened with.
-    pub fn server(raft: Raft, watches: Watches, options: Options) -> Self {
-        Self(Kind::Server(Server::new(raft, watches, options)))
+    pub fn server(raft: Raft, watches: Watches, others: Others, options: Options) -> Self {
+        Self { own: Some(Server::new(raft, watches, options)), others, options }
     }
 
-    /// Knows no servers yet, so every question fails.
-    pub fn client() -> Self {
-        Self(Kind::Client)
+    pub fn client(others: Others, options: Options) -> Self {
+        Self { own: None, others, options }
     }
 
     pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Reply, Error> {
-        match &self.0 {
-            Kind::Server(server) => server.read(query, options).await,
-            Kind::Client => Err(Error::NoServers),
+        match self.carry(Asker::Anyone, Asked::read(query, options)).await? {
+            Told::Read { index, answer, known_leader, last_contact_ms } => {
+                Ok(Reply { index, answer, known_leader, last_contact_ms })
+            }
+            _ => Err(mismatch()),
         }
     }
 
     /// The index and outcome of the write; waits for a leader up to `rpc_hold_timeout`.
     /// Never answers [`Outcome::Refused`]: that is [`Error::Refused`].
     pub async fn write(&self, command: Command) -> Result<(u64, Outcome), Error> {
-        match &self.0 {
-            Kind::Server(server) => server.write(command).await,
-            Kind::Client => Err(Error::NoServers),
+        match self.carry(Asker::Anyone, Asked::Write(command)).await? {
+            Told::Written { index, outcome } => Ok((index, outcome)),
+            _ => Err(mismatch()),
         }
     }
 
-    /// Never blocks.
-    pub fn status(&self) -> Status {
-        match &self.0 {
-            Kind::Server(server) => server.status(),
-            Kind::Client => Status::default(),
+    /// Who leads and who is in the Raft configuration: as the leader sees it, or with
+    /// [`Consistency::Stale`] as this server or any does.
+    pub async fn cluster(&self, consistency: Consistency) -> Result<Seen, Error> {
+        let stale = consistency == Consistency::Stale;
+        match self.carry(Asker::Anyone, Asked::Cluster { stale }).await? {
+            Told::Cluster { leader, peers } => Ok(wire::seen(leader, peers)),
+            _ => Err(mismatch()),
         }
     }
+
+    /// What this agent knows of Raft by itself. Never blocks.
+    pub fn status(&self) -> Status {
+        self.own.as_ref().map_or_else(Status::default, Server::status)
+    }
+
+    /// What a server serves to other agents.
+    pub fn handler(&self) -> rpc::Handler {
+        let backend = self.clone();
+        std::sync::Arc::new(move |call| {
+            let backend = backend.clone();
+            Box::pin(async move {
+                let ask: Ask = payload::decode(FORMAT, &call.payload)?;
+                metrics::counter!("consul.rpc.request").increment(1);
+                let asker = if ask.from_server { Asker::Server } else { Asker::Anyone };
+                let told = backend.carry(asker, ask.what).await.unwrap_or_else(Told::from);
+                Ok(payload::encode(FORMAT, &told))
+            })
+        })
+    }
+
+    /// Until it is answered, here or elsewhere, or cannot be.
+    async fn carry(&self, asker: Asker, mut asked: Asked) -> Result<Told, Error> {
+        let what = match &asked {
+            Asked::Read { consistency, .. } => What::Read((*consistency).into()),
+            Asked::Write(_) => What::Write,
+            Asked::Cluster { stale: true } => What::Read(Consistency::Stale),
+            Asked::Cluster { stale: false } => What::Read(Consistency::Default),
+        };
+        let began = clock::now();
+        let mut hold = began + self.options.rpc_hold_timeout;
+        let mut last: Option<Trouble> = None;
+        loop {
+            let place = self.place();
+            let tried_at = clock::now();
+            let step = forward::step(&place, what, asker, last.as_ref(), tried_at >= hold);
+            let tried = match (step, &self.own) {
+                (Step::Fail(error), _) => return Err(error),
+                (Step::Here, Some(server)) => server.carry(&asked, hold).await,
+                (Step::Wait, Some(server)) => {
+                    // Time up is looked at above.
+                    let _ = timeout(hold.since(tried_at), server.until_not(&place)).await;
+                    continue;
+                }
+                (Step::ToLeader(id), Some(server)) => self.to_leader(server, &id, &asked).await,
+                // Only a server's place asks for anything else.
+                (_, _) => self.others.ask_any(&asked, &self.options).await,
+            };
+            match tried {
+                Ok(told) => return Ok(told),
+                Err(trouble) => {
+                    tracing::debug!(target: "agent", error = %trouble.error(), "a request found no answer yet");
+                    last = Some(trouble);
+                }
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+            if let Some(waited) = self.wait_less(&mut asked, began) {
+                // It lost the server it waited at: that a leader is missing begins now.
+                hold = hold.max(clock::now() + self.options.rpc_hold_timeout.min(waited));
+            }
+        }
+    }
+
+    /// Takes what has passed from the wait of a blocking read; what is left of it.
+    fn wait_less(&self, asked: &mut Asked, began: Moment) -> Option<Duration> {
+        let Asked::Read { wait_ms, min_index: 1.., .. } = asked else { return None };
+        let whole = match *wait_ms {
+            0 => self.options.default_query_time,
+            ms => Duration::from_millis(ms).min(self.options.max_query_time),
+        };
+        let left = whole.saturating_sub(clock::now().since(began));
+        // 0 would be the default.
+        *wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        Some(left)
+    }
+
+    fn place(&self) -> Place {
+        match &self.own {
+            Some(server) => server.place(),
+            None => Place::Client { servers: self.others.count() },
+        }
+    }
+
+    async fn to_leader(&self, server: &Server, id: &str, asked: &Asked) -> Result<Told, Trouble> {
+        // Gossip knows first where a server has moved to.
+        let Some(address) = self.others.address_of(id).or_else(|| server.address_of(id)) else {
+            return Err(Trouble::Untouched(Error::NoLeader));
+        };
+        let asking = self.others.ask(address, true, asked, &self.options);
+        // A leader that was paused or cut off never answers; its successor will.
+        others::unless(asking, server.until_led_by_another(id), asked).await
+    }
+}
+
+/// An answer to something else than was asked.
+fn mismatch() -> Error {
+    Error::Unreachable("the server answered something else than it was asked".to_owned())
 }

@@ -1,35 +1,33 @@
 //! A server's own answers: when it may answer, and from which view.
 //!
-//! Only the leader answers reads that are not stale, and writes; forwarding to it comes with the
-//! second server.
+//! Only the leader answers reads that are not stale, and writes; `forward` decides who does what.
 
-use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use shared::event::{RaftState, Role};
+use shared::event::{RaftPeer, RaftState, Role};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::forward::{Place, Trouble};
 use super::watches::WAITING_MAX;
-use super::{Consistency, Error, Options, ReadOptions, Reply, Status, Watches};
+use super::wire::{self, Asked, Told};
+use super::{Consistency, Error, Options, Peer, ReadOptions, Reply, Seen, Status, Watches};
 use crate::clock;
 use crate::moment::Moment;
 use crate::raft::{Raft, WriteError};
 use crate::store::command::{Command, Outcome};
 use crate::store::query::Query;
 
-/// When Raft refuses although it called itself the leader a moment ago.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
-
 /// Consul gives an append 30 seconds; what becomes of it after that nobody here can tell.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Consul adds up to this share of a wait, so that those who wait alike do not return together.
-const JITTER_FRACTION: u32 = 16;
+pub(super) const JITTER_FRACTION: u32 = 16;
 
 #[derive(Clone)]
 pub(super) struct Server {
@@ -37,13 +35,13 @@ pub(super) struct Server {
     state: watch::Receiver<RaftState>,
     watches: Watches,
     options: Options,
-    seen: Arc<Seen>,
+    seen: Arc<Leadership>,
     dice: Arc<Mutex<SmallRng>>,
 }
 
 /// What was seen of leadership.
 #[derive(Default)]
-struct Seen {
+struct Leadership {
     /// The last term whose leader was this server, with all that was acknowledged before in its view.
     term: AtomicU64,
     /// When a leader was last known here, in microseconds; 0 for never.
@@ -57,46 +55,81 @@ impl Server {
         Self { raft, state, watches, options, seen: Arc::default(), dice }
     }
 
-    pub(super) async fn read(&self, query: Query, options: ReadOptions) -> Result<Reply, Error> {
-        match options.consistency {
-            Consistency::Stale => self.has_state().await?,
-            other => self.may_answer(other).await?,
+    /// Answers here what `forward` sent here.
+    pub(super) async fn carry(&self, asked: &Asked, hold: Moment) -> Result<Told, Trouble> {
+        match asked {
+            Asked::Read { query, consistency, min_index, wait_ms } => {
+                let options = wire::options(*consistency, *min_index, *wait_ms);
+                self.read(query, options, hold).await.map(Told::from)
+            }
+            Asked::Write(command) => self.write(command.clone()).await,
+            Asked::Cluster { .. } => Ok(self.seen().into()),
         }
-        let reply = self.answer(&query);
+    }
+
+    async fn read(&self, query: &Query, options: ReadOptions, hold: Moment) -> Result<Reply, Trouble> {
+        match options.consistency {
+            Consistency::Stale => self.has_state(hold).await.map_err(Trouble::Final)?,
+            other => self.may_answer(other, hold).await?,
+        }
+        let reply = self.answer(query);
         if options.min_index == 0 || reply.index > options.min_index {
             return Ok(reply);
         }
-        let watch = self.watches.watch((&query).into()).ok_or(Error::TooManyWaiting(WAITING_MAX))?;
+        let watch = self.watches.watch(query.into()).ok_or(Trouble::Final(Error::TooManyWaiting(WAITING_MAX)))?;
         let news = async {
             loop {
                 // Before the look, so that no change falls between the two.
                 let changed = watch.changed();
-                let reply = self.answer(&query);
+                let reply = self.answer(query);
                 if reply.index > options.min_index {
                     return reply;
                 }
                 changed.await;
             }
         };
-        Ok(timeout(self.wait(options.wait), news).await.unwrap_or_else(|_| self.answer(&query)))
+        Ok(timeout(self.wait(options.wait), news).await.unwrap_or_else(|_| self.answer(query)))
     }
 
-    pub(super) async fn write(&self, command: Command) -> Result<(u64, Outcome), Error> {
-        let hold = clock::now() + self.options.rpc_hold_timeout;
-        loop {
-            self.until_leader(hold, |state| state.role == Role::Leader).await?;
-            let written = timeout(WRITE_TIME_MAX, self.raft.write(command.clone())).await;
-            match written {
-                Ok(Ok((_, Outcome::Refused(reason)))) => return Err(Error::Refused(reason)),
-                Ok(Ok(done)) => return Ok(done),
-                // Never appended, so another try cannot do it twice.
-                Ok(Err(WriteError::NotLeader)) => self.pause(hold).await?,
-                Ok(Err(WriteError::Unknown(reason))) => return Err(Error::OutcomeUnknown(reason)),
-                Err(_) => {
-                    let reason = format!("no answer from Raft within {} s", WRITE_TIME_MAX.as_secs());
-                    return Err(Error::OutcomeUnknown(reason));
-                }
+    async fn write(&self, command: Command) -> Result<Told, Trouble> {
+        match timeout(WRITE_TIME_MAX, self.raft.write(command)).await {
+            Ok(Ok((_, Outcome::Refused(reason)))) => Err(Trouble::Final(Error::Refused(reason))),
+            Ok(Ok((index, outcome))) => Ok(Told::Written { index, outcome }),
+            // Never appended, so another try cannot do it twice.
+            Ok(Err(WriteError::NotLeader)) => Err(Trouble::Untouched(Error::NotLeader)),
+            Ok(Err(WriteError::Unknown(reason))) => Err(Trouble::Unknown(Error::OutcomeUnknown(reason))),
+            Err(_) => {
+                let reason = format!("no answer from Raft within {} s", WRITE_TIME_MAX.as_secs());
+                Err(Trouble::Unknown(Error::OutcomeUnknown(reason)))
             }
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        place(&self.state.borrow())
+    }
+
+    /// Where Raft's configuration has that server.
+    pub(super) fn address_of(&self, id: &str) -> Option<SocketAddr> {
+        let state = self.state.borrow();
+        state.peers.iter().find(|peer| peer.id == id).and_then(|peer| peer.address.parse().ok())
+    }
+
+    /// Until this server is somewhere else.
+    pub(super) async fn until_not(&self, was: &Place) {
+        let mut states = self.state.clone();
+        if states.wait_for(|state| place(state) != *was).await.is_err() {
+            // Raft has ended: nothing changes any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Until a server other than this one leads.
+    pub(super) async fn until_led_by_another(&self, id: &str) {
+        let mut states = self.state.clone();
+        let is_another = |state: &RaftState| state.leader_id.as_deref().is_some_and(|leader| leader != id);
+        if states.wait_for(is_another).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -110,6 +143,20 @@ impl Server {
         };
         let peers = raft.peers.iter().filter(|peer| peer.voter).map(|peer| peer.address.clone()).collect();
         Status { raft: Some(raft), leader, peers }
+    }
+
+    fn seen(&self) -> Seen {
+        let Status { raft, leader, .. } = self.status();
+        let (peers, leader_id) = raft.map(|raft| (raft.peers, raft.leader_id)).unwrap_or_default();
+        let leader_id = leader_id.filter(|_| !leader.is_empty());
+        let peer = |peer: RaftPeer| Peer {
+            leads: leader_id.as_ref() == Some(&peer.id),
+            id: peer.id,
+            name: peer.node,
+            address: peer.address,
+            voter: peer.voter,
+        };
+        Seen { peers: peers.into_iter().map(peer).collect(), leader }
     }
 
     fn answer(&self, query: &Query) -> Reply {
@@ -126,47 +173,32 @@ impl Server {
         Reply { index, answer, known_leader: is_leader_known, last_contact_ms }
     }
 
-    /// Holds until this server may answer a read of that kind.
-    async fn may_answer(&self, consistency: Consistency) -> Result<(), Error> {
-        let hold = clock::now() + self.options.rpc_hold_timeout;
-        loop {
-            let term = self.until_leader(hold, |state| state.role == Role::Leader && state.confirmed).await?;
-            // A new leader's view may lack what an earlier one acknowledged, until it applied all of it.
-            if consistency == Consistency::Default && self.seen.term.load(Ordering::Acquire) == term {
-                return Ok(());
+    /// Holds until this server, which leads, may answer a read of that kind.
+    async fn may_answer(&self, consistency: Consistency, hold: Moment) -> Result<(), Trouble> {
+        let term = self.state.borrow().term;
+        // A new leader's view may lack what an earlier one acknowledged, until it applied all of it.
+        if consistency == Consistency::Default && self.seen.term.load(Ordering::Acquire) == term {
+            return Ok(());
+        }
+        match timeout(hold.since(clock::now()), self.raft.barrier()).await {
+            Ok(Ok(())) => {
+                self.seen.term.fetch_max(term, Ordering::AcqRel);
+                Ok(())
             }
-            match within(hold, self.raft.barrier()).await? {
-                Ok(()) => {
-                    self.seen.term.fetch_max(term, Ordering::AcqRel);
-                    return Ok(());
-                }
-                Err(_) => self.pause(hold).await?,
-            }
+            Ok(Err(_)) => Err(Trouble::Untouched(Error::NotLeader)),
+            Err(_) => Err(Trouble::Untouched(Error::NoLeader)),
         }
     }
 
     // Consul: a server that never was part of a cluster has nothing to show, not even something stale.
-    async fn has_state(&self) -> Result<(), Error> {
-        let hold = clock::now() + self.options.rpc_hold_timeout;
-        self.until_leader(hold, |state| state.applied > 0 || knows_leader(state)).await.map(|_| ())
-    }
-
-    /// The term in which `is_ready` held; [`Error::NoLeader`] when it does not by `hold`.
-    async fn until_leader(&self, hold: Moment, is_ready: fn(&RaftState) -> bool) -> Result<u64, Error> {
-        {
-            let state = self.state.borrow();
-            if is_ready(&state) {
-                return Ok(state.term);
-            }
+    async fn has_state(&self, hold: Moment) -> Result<(), Error> {
+        let is_ready = |state: &RaftState| state.applied > 0 || knows_leader(state);
+        if is_ready(&self.state.borrow()) {
+            return Ok(());
         }
         let mut states = self.state.clone();
-        let state = within(hold, states.wait_for(is_ready)).await?;
-        state.map(|state| state.term).map_err(|_| Error::NoLeader)
-    }
-
-    /// Before another try.
-    async fn pause(&self, hold: Moment) -> Result<(), Error> {
-        within(hold, tokio::time::sleep(RETRY_PAUSE)).await
+        let ready = timeout(hold.since(clock::now()), states.wait_for(is_ready)).await;
+        ready.map_err(|_| Error::NoLeader)?.map(|_| ()).map_err(|_| Error::NoLeader)
     }
 
     fn wait(&self, asked: Duration) -> Duration {
@@ -180,11 +212,14 @@ impl Server {
     }
 }
 
+fn place(state: &RaftState) -> Place {
+    match (state.role, &state.leader_id) {
+        (Role::Leader, _) => Place::Leader { confirmed: state.confirmed },
+        (_, leader) => Place::Follower { leader: leader.clone() },
+    }
+}
+
 /// A leader that lost its quorum still calls itself one; a follower has it from the leader itself.
 fn knows_leader(state: &RaftState) -> bool {
     state.leader_id.is_some() && (state.role != Role::Leader || state.confirmed)
-}
-
-async fn within<T>(hold: Moment, what: impl Future<Output = T>) -> Result<T, Error> {
-    timeout(hold.since(clock::now()), what).await.map_err(|_| Error::NoLeader)
 }

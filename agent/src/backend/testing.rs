@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Backend, Options, Watches};
+use super::{Backend, Options, Others, Watches};
 use crate::raft::{self, Raft};
 use crate::store::command::{Command, KvCommand};
 use crate::tasks::Tasks;
@@ -50,7 +50,7 @@ impl Server {
             trailing_logs: 10_240,
         };
         let raft = Raft::open(raft, &tasks, notices, watches.on_applied()).await.expect("Raft in memory opens");
-        let backend = Backend::server(raft.clone(), watches.clone(), options);
+        let backend = Backend::server(raft.clone(), watches.clone(), Others::nobody(&tasks), options);
         Self { backend, raft, watches, tasks }
     }
 

@@ -136,7 +136,8 @@ async fn what_the_state_refuses_is_an_error_in_its_words() {
 
 #[tokio::test]
 async fn a_client_that_knows_no_servers_says_so() {
-    let client = Backend::client();
+    let tasks = crate::tasks::Tasks::new();
+    let client = Backend::client(Others::nobody(&tasks), Options::default());
     let error = client.read(get("a"), ReadOptions::default()).await.expect_err("no servers");
     assert_eq!(error.to_string(), "No known Consul servers");
     assert!(matches!(client.write(set("a", "1")).await, Err(Error::NoServers)));

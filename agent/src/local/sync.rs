@@ -98,7 +98,7 @@ impl Syncer {
             self.is_failure_told = true;
             error!(target: "agent.anti_entropy", error = %failure, "failed to sync remote state");
         }
-        match failure {
+        match failure.origin() {
             Error::NoLeader => RETRY_LEADERLESS_AFTER,
             _ => self.stagger(RETRY_AFTER),
         }

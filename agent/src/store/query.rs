@@ -1,5 +1,5 @@
 //! Every read there is, and its answer. Answers are the store's own records; edges turn them into
-//! JSON or DNS.
+//! JSON or DNS. Both travel between agents: enums only grow at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub enum Query {
     },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
     Nodes(Vec<Arc<Node>>),
     /// None when there is no such node.
@@ -72,13 +72,13 @@ pub enum Answer {
     KvKeys(Vec<String>),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeServices {
     pub node: Arc<Node>,
     pub services: Vec<Arc<Service>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceHealth {
     pub node: Arc<Node>,
     pub service: Arc<Service>,
@@ -86,7 +86,7 @@ pub struct InstanceHealth {
     pub checks: Vec<Arc<Check>>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeHealth {
     pub node: Arc<Node>,
     pub services: Vec<Arc<Service>>,

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 
-use agent::backend::{Backend, Options as BackendOptions, Watches};
+use agent::backend::{Backend, Others, Options as BackendOptions, Watches};
 use agent::config;
 use agent::dns::{self, Context, Handle, Sockets};
 use agent::raft::{Options as RaftOptions, Raft};
@@ -233,7 +233,7 @@ async fn serve(settings: config::Dns) -> Served {
     };
     let (notices, _) = mpsc::channel(16);
     let raft = Raft::open(options, &tasks, notices, watches.on_applied()).await.unwrap();
-    let backend = Backend::server(raft, watches, BackendOptions::default());
+    let backend = Backend::server(raft, watches, Others::nobody(&tasks), BackendOptions::default());
     let own = Entry {
         node: NODE,
         address: ADDRESS.to_owned(),
