@@ -191,20 +191,20 @@ mod tests {
     fn requests_of_the_first_format_decode() {
         let text = |s: &str| s.to_owned();
         let full = Command::Kv(KvCommand::Set { key: text("k"), value: vec![1], flags: 2 });
-        check_ask(read(Query::Nodes), "x");
-        check_ask(read(Query::Node { node: text("n") }), "x");
-        check_ask(read(Query::Services), "x");
-        check_ask(read(Query::ServiceNodes { service: text("s"), tag: Some(text("t")) }), "x");
-        check_ask(read(Query::NodeChecks { node: text("n") }), "x");
-        check_ask(read(Query::ServiceChecks { service: text("s") }), "x");
-        check_ask(read(Query::StateChecks { state: Some(CheckStatus::Critical) }), "x");
-        check_ask(read(Query::ServiceHealth { service: text("s"), tag: None, passing_only: true }), "x");
-        check_ask(read(Query::NodeHealth { node: None }), "x");
-        check_ask(read(Query::KvGet { key: text("k") }), "x");
-        check_ask(read(Query::KvList { prefix: text("k") }), "x");
-        check_ask(read(Query::KvKeys { prefix: text("k"), separator: text("/") }), "x");
-        check_ask(Asked::Write(full), "x");
-        check_ask(Asked::Cluster { stale: true }, "x");
+        check_ask(read(Query::Nodes), "backend::wire::tests::requests_of_the_first_format_decode");
+        check_ask(read(Query::Node { node: text("n") }), "01010001016e02ac0205");
+        check_ask(read(Query::Services), "0101000202ac0205");
+        check_ask(read(Query::ServiceNodes { service: text("s"), tag: Some(text("t")) }), "01010003017301017402ac0205");
+        check_ask(read(Query::NodeChecks { node: text("n") }), "01010004016e02ac0205");
+        check_ask(read(Query::ServiceChecks { service: text("s") }), "01010005017302ac0205");
+        check_ask(read(Query::StateChecks { state: Some(CheckStatus::Critical) }), "01010006010202ac0205");
+        check_ask(read(Query::ServiceHealth { service: text("s"), tag: None, passing_only: true }), "010100070173000102ac0205");
+        check_ask(read(Query::NodeHealth { node: None }), "010100080002ac0205");
+        check_ask(read(Query::KvGet { key: text("k") }), "01010009016b02ac0205");
+        check_ask(read(Query::KvList { prefix: text("k") }), "0101000a016b02ac0205");
+        check_ask(read(Query::KvKeys { prefix: text("k"), separator: text("/") }), "0101000b016b012f02ac0205");
+        check_ask(Asked::Write(full), "0101010200016b010102");
+        check_ask(Asked::Cluster { stale: true }, "01010201");
     }
 
     #[test]
@@ -240,28 +240,28 @@ mod tests {
         let read = |answer| Told::Read { index: 7, answer, known_leader: true, last_contact_ms: 300 };
         let services = vec![service.clone()];
         let checks = vec![check];
-        check_told(&read(Answer::Nodes(vec![node.clone()])), "x");
-        check_told(&read(Answer::Node(Some(NodeServices { node: node.clone(), services: services.clone() }))), "x");
-        check_told(&read(Answer::Services([(text("s"), vec![text("t")])].into())), "x");
-        check_told(&read(Answer::ServiceNodes(vec![(node.clone(), service.clone())])), "x");
-        check_told(&read(Answer::Checks(checks.clone())), "x");
+        check_told(&read(Answer::Nodes(vec![node.clone()])), "backend::wire::tests::answers_of_the_first_format_decode");
+        check_told(&read(Answer::Node(Some(NodeServices { node: node.clone(), services: services.clone() }))), "0100070101016e000131000000010201016e016901730000000050010100030401ac02");
+        check_told(&read(Answer::Services([(text("s"), vec![text("t")])].into())), "0100070201017301017401ac02");
+        check_told(&read(Answer::ServiceNodes(vec![(node.clone(), service.clone())])), "0100070301016e0001310000000102016e016901730000000050010100030401ac02");
+        check_told(&read(Answer::Checks(checks.clone())), "0100070401016e01630000000000000173010174050601ac02");
         let health = InstanceHealth { node: node.clone(), service, checks: checks.clone() };
-        check_told(&read(Answer::Health(vec![health])), "x");
-        check_told(&read(Answer::NodeHealth(vec![NodeHealth { node, services, checks }])), "x");
-        check_told(&read(Answer::KvPair(Some(pair.clone()))), "x");
-        check_told(&read(Answer::KvPairs(vec![pair])), "x");
-        check_told(&read(Answer::KvKeys(vec![text("k")])), "x");
-        check_told(&Told::Written { index: 300, outcome: Outcome::Held(true) }, "x");
+        check_told(&read(Answer::Health(vec![health])), "0100070501016e0001310000000102016e016901730000000050010100030401016e01630000000000000173010174050601ac02");
+        check_told(&read(Answer::NodeHealth(vec![NodeHealth { node, services, checks }])), "0100070601016e000131000000010201016e016901730000000050010100030401016e01630000000000000173010174050601ac02");
+        check_told(&read(Answer::KvPair(Some(pair.clone()))), "0100070701016b01760102030401ac02");
+        check_told(&read(Answer::KvPairs(vec![pair])), "0100070801016b01760102030401ac02");
+        check_told(&read(Answer::KvKeys(vec![text("k")])), "0100070901016b01ac02");
+        check_told(&Told::Written { index: 300, outcome: Outcome::Held(true) }, "0101ac020101");
         let peer = ToldPeer { id: text("i"), name: text("n"), address: text("a"), voter: true, leads: false };
-        check_told(&Told::Cluster { leader: text("a"), peers: vec![peer] }, "x");
+        check_told(&Told::Cluster { leader: text("a"), peers: vec![peer] }, "01020161010169016e01610100");
         let failed = |why| Told::Failed { hops: 1, why };
-        check_told(&failed(Failure::NoLeader), "x");
-        check_told(&failed(Failure::NoServers), "x");
-        check_told(&failed(Failure::NotLeader), "x");
-        check_told(&failed(Failure::OutcomeUnknown(text("x"))), "x");
-        check_told(&failed(Failure::Refused(text("x"))), "x");
-        check_told(&failed(Failure::TooManyWaiting(300)), "x");
-        check_told(&failed(Failure::Unreachable(text("x"))), "x");
+        check_told(&failed(Failure::NoLeader), "01030100");
+        check_told(&failed(Failure::NoServers), "01030101");
+        check_told(&failed(Failure::NotLeader), "01030102");
+        check_told(&failed(Failure::OutcomeUnknown(text("x"))), "010301030178");
+        check_told(&failed(Failure::Refused(text("x"))), "010301040178");
+        check_told(&failed(Failure::TooManyWaiting(300)), "01030105ac02");
+        check_told(&failed(Failure::Unreachable(text("x"))), "010301060178");
     }
 
     #[test]
