@@ -331,6 +331,7 @@ mod tests {
             status,
             incarnation: 1,
             protocol: 2,
+            versions: [1, 5, 2, 2, 5, 4],
             tags: tags.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect::<BTreeMap<_, _>>(),
         }
     }
