@@ -406,8 +406,7 @@ fn backend(
     workers: &Tasks,
 ) -> Backend {
     let config = &ground.config;
-    let others =
-        Others::start(pool, lan.members(), config.datacenter.clone(), ground.node_id.to_string(), workers);
+    let others = Others::start(pool, lan.members(), config.datacenter.clone(), ground.node_id.to_string(), workers);
     match raft {
         Some(raft) => Backend::server(raft.clone(), watches, others, backend_options(config)),
         None => Backend::client(others, backend_options(config)),

@@ -14,7 +14,7 @@ use shared::event::{Level, Pool};
 use tokio::sync::mpsc;
 
 use super::{Context, Control, router};
-use crate::backend::{Others, self, Backend, Watches};
+use crate::backend::{self, Backend, Others, Watches};
 use crate::events::Bus;
 use crate::gossip::{self, Gossip};
 use crate::logs::Logs;
@@ -458,7 +458,12 @@ async fn a_client_that_knows_no_server_says_so() {
     let lab = Lab::new().await;
     let Lab { context, tasks } = lab;
     let context = Arc::into_inner(context).expect("nobody else has it");
-    let client = Context { backend: Backend::client(Others::nobody(&tasks), backend::Options::default()), wan: None, server: false, ..context };
+    let client = Context {
+        backend: Backend::client(Others::nobody(&tasks), backend::Options::default()),
+        wan: None,
+        server: false,
+        ..context
+    };
     let lab = Lab { context: Arc::new(client), tasks };
     for path in [
         "/v1/catalog/nodes?stale",

@@ -23,12 +23,12 @@ pub use self::others::Others;
 use self::server::Server;
 pub use self::watches::{Counts, WAITING_MAX, Watches};
 use self::wire::{Ask, Asked, FORMAT, Told};
+use crate::clock;
 use crate::moment::Moment;
 use crate::raft::Raft;
 use crate::rpc::{self, payload};
 use crate::store::command::{Command, Outcome};
 use crate::store::query::{Answer, Query};
-use crate::clock;
 
 /// Before another try.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);

@@ -210,9 +210,7 @@ pub(super) async fn unless(
     }
     let moved = || Error::Unreachable("the server was lost while it was asked".to_owned());
     match asked {
-        Asked::Write(_) => {
-            timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved())))
-        }
+        Asked::Write(_) => timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved()))),
         Asked::Read { .. } | Asked::Cluster { .. } => Err(Trouble::Untouched(moved())),
     }
 }

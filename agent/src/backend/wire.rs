@@ -24,10 +24,17 @@ pub(super) struct Ask {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Asked {
-    Read { query: Query, consistency: AskedConsistency, min_index: u64, wait_ms: u64 },
+    Read {
+        query: Query,
+        consistency: AskedConsistency,
+        min_index: u64,
+        wait_ms: u64,
+    },
     Write(Command),
     /// Who leads and who votes, as the one asked sees it or as the leader does.
-    Cluster { stale: bool },
+    Cluster {
+        stale: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +205,10 @@ mod tests {
         check_ask(read(Query::NodeChecks { node: text("n") }), "01010004016e02ac0205");
         check_ask(read(Query::ServiceChecks { service: text("s") }), "01010005017302ac0205");
         check_ask(read(Query::StateChecks { state: Some(CheckStatus::Critical) }), "01010006010202ac0205");
-        check_ask(read(Query::ServiceHealth { service: text("s"), tag: None, passing_only: true }), "010100070173000102ac0205");
+        check_ask(
+            read(Query::ServiceHealth { service: text("s"), tag: None, passing_only: true }),
+            "010100070173000102ac0205",
+        );
         check_ask(read(Query::NodeHealth { node: None }), "010100080002ac0205");
         check_ask(read(Query::KvGet { key: text("k") }), "01010009016b02ac0205");
         check_ask(read(Query::KvList { prefix: text("k") }), "0101000a016b02ac0205");
@@ -240,14 +250,29 @@ mod tests {
         let read = |answer| Told::Read { index: 7, answer, known_leader: true, last_contact_ms: 300 };
         let services = vec![service.clone()];
         let checks = vec![check];
-        check_told(&read(Answer::Nodes(vec![node.clone()])), "backend::wire::tests::answers_of_the_first_format_decode");
-        check_told(&read(Answer::Node(Some(NodeServices { node: node.clone(), services: services.clone() }))), "0100070101016e000131000000010201016e016901730000000050010100030401ac02");
+        check_told(
+            &read(Answer::Nodes(vec![node.clone()])),
+            "backend::wire::tests::answers_of_the_first_format_decode",
+        );
+        check_told(
+            &read(Answer::Node(Some(NodeServices { node: node.clone(), services: services.clone() }))),
+            "0100070101016e000131000000010201016e016901730000000050010100030401ac02",
+        );
         check_told(&read(Answer::Services([(text("s"), vec![text("t")])].into())), "0100070201017301017401ac02");
-        check_told(&read(Answer::ServiceNodes(vec![(node.clone(), service.clone())])), "0100070301016e0001310000000102016e016901730000000050010100030401ac02");
+        check_told(
+            &read(Answer::ServiceNodes(vec![(node.clone(), service.clone())])),
+            "0100070301016e0001310000000102016e016901730000000050010100030401ac02",
+        );
         check_told(&read(Answer::Checks(checks.clone())), "0100070401016e01630000000000000173010174050601ac02");
         let health = InstanceHealth { node: node.clone(), service, checks: checks.clone() };
-        check_told(&read(Answer::Health(vec![health])), "0100070501016e0001310000000102016e016901730000000050010100030401016e01630000000000000173010174050601ac02");
-        check_told(&read(Answer::NodeHealth(vec![NodeHealth { node, services, checks }])), "0100070601016e000131000000010201016e016901730000000050010100030401016e01630000000000000173010174050601ac02");
+        check_told(
+            &read(Answer::Health(vec![health])),
+            "0100070501016e0001310000000102016e016901730000000050010100030401016e01630000000000000173010174050601ac02",
+        );
+        check_told(
+            &read(Answer::NodeHealth(vec![NodeHealth { node, services, checks }])),
+            "0100070601016e000131000000010201016e016901730000000050010100030401016e01630000000000000173010174050601ac02",
+        );
         check_told(&read(Answer::KvPair(Some(pair.clone()))), "0100070701016b01760102030401ac02");
         check_told(&read(Answer::KvPairs(vec![pair])), "0100070801016b01760102030401ac02");
         check_told(&read(Answer::KvKeys(vec![text("k")])), "0100070901016b01ac02");
@@ -275,7 +300,8 @@ mod tests {
         let twice = sent(once);
         assert_eq!(twice.to_string(), "rpc error making call: rpc error making call: No cluster leader");
         assert!(matches!(twice.origin(), Error::NoLeader));
-        for error in [Error::Refused("no".to_owned()), Error::OutcomeUnknown("x".to_owned()), Error::TooManyWaiting(7)] {
+        for error in [Error::Refused("no".to_owned()), Error::OutcomeUnknown("x".to_owned()), Error::TooManyWaiting(7)]
+        {
             assert_eq!(sent(error.clone()).origin().to_string(), error.to_string());
         }
     }

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 
-use agent::backend::{Backend, Others, Options as BackendOptions, Watches};
+use agent::backend::{Backend, Options as BackendOptions, Others, Watches};
 use agent::config;
 use agent::dns::{self, Context, Handle, Sockets};
 use agent::raft::{Options as RaftOptions, Raft};
