@@ -40,6 +40,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use imbl::{OrdMap, Vector};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::api::coordinate::Coordinate;
@@ -295,9 +296,9 @@ pub struct Swim {
     /// How we come to know what is being handled.
     source: Source,
     /// Everybody serf lists, ourselves included.
-    members: BTreeMap<Name, Member>,
+    members: OrdMap<Name, Member>,
     /// Everybody SWIM knows, ourselves included, in the order of probing.
-    order: Vec<Name>,
+    order: Vector<Name>,
     /// How many in `order` are dead or left, and how many in `members` failed.
     gone: usize,
     failed: usize,
@@ -327,13 +328,42 @@ pub struct Swim {
 impl Swim {
     /// The pool's first member: tells in `out` that we joined.
     pub fn new(config: Config, now: Moment, seed: u64, out: &mut Output) -> Self {
-        let me = Name::from(config.name.as_str());
+        let mut swim = Self::bare(config, seed);
+        let me = Name::clone(&swim.me);
+        let meta = member::to_meta(&swim.config.tags);
+        let ourselves =
+            Alive { incarnation: 1, node: &me, address: swim.config.address, meta: &meta, versions: VERSIONS };
+        swim.admit(now, &ourselves, out);
+        swim
+    }
+
+    /// A member that `other` lists already and that knows whom `other` knows. What both know is held
+    /// once: so a simulation has pools of thousands without a hundred million records.
+    pub fn beside(other: &Self, config: Config, now: Moment, seed: u64) -> Self {
         let mut swim = Self {
-            me: Name::clone(&me),
+            members: other.members.clone(),
+            order: other.order.clone(),
+            gone: other.gone,
+            failed: other.failed,
+            last_gone: other.last_gone,
+            ..Self::bare(config, seed)
+        };
+        if let Some(us) = swim.members.get(&swim.me) {
+            swim.incarnation = us.incarnation;
+        }
+        swim.next_listener = swim.roll(swim.order.len());
+        swim.probe.begin_at(swim.next_listener);
+        swim.schedule(now, &mut Output::default());
+        swim
+    }
+
+    fn bare(config: Config, seed: u64) -> Self {
+        Self {
+            me: Name::from(config.name.as_str()),
             door: admission::Door::default(),
             source: Source::Own,
-            members: BTreeMap::new(),
-            order: Vec::new(),
+            members: OrdMap::new(),
+            order: Vector::new(),
             gone: 0,
             failed: 0,
             last_gone: None,
@@ -342,7 +372,7 @@ impl Swim {
             dice: SmallRng::seed_from_u64(seed),
             deadlines: Deadlines::default(),
             broadcasts: broadcast::Broadcasts::default(),
-            awareness: awareness::Awareness::default(),
+            awareness: awareness::Awareness::new(config.timing.awareness_max),
             probe: probe::Probe::default(),
             relays: relay::Relays::default(),
             clock: lamport::Lamport::new(),
@@ -357,12 +387,7 @@ impl Swim {
             vivaldi: coordinate::Vivaldi::default(),
             counters: Counters::default(),
             config,
-        };
-        let meta = member::to_meta(&swim.config.tags);
-        let ourselves =
-            Alive { incarnation: 1, node: &me, address: swim.config.address, meta: &meta, versions: VERSIONS };
-        swim.admit(now, &ourselves, out);
-        swim
+        }
     }
 
     /// Lamport times of an earlier life, before anything is heard: what we say is newer than that.
@@ -401,6 +426,11 @@ impl Swim {
     /// When [`Input::Wake`] is wanted next; none while nothing is awaited.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.deadlines.next()
+    }
+
+    /// The member of that name, if it is listed.
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.members.get(name)
     }
 
     /// Every member listed, by name.

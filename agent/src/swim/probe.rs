@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::ops::Bound;
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
 use shared::event::Cause;
 
 use super::codec::{Doubt, IndirectPing, Message, Ping, Source, State};
@@ -69,6 +68,11 @@ struct Cycle {
 }
 
 impl Probe {
+    /// Whose turn it is first.
+    pub(super) fn begin_at(&mut self, next: usize) {
+        self.next = next;
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
     }
@@ -109,8 +113,8 @@ impl Swim {
     /// Who comes after us by name, and is there.
     fn neighbour(&self) -> Option<Name> {
         let is_there = |(name, member): &(&Name, &Member)| **name != self.me && !member.is_gone();
-        let after = self.members.range::<str, _>((Bound::Excluded(&*self.me), Bound::Unbounded));
-        let mut ring = after.chain(self.members.range::<str, _>((Bound::Unbounded, Bound::Excluded(&*self.me))));
+        let after = self.members.range::<_, str>((Bound::Excluded(&*self.me), Bound::Unbounded));
+        let mut ring = after.chain(self.members.range::<_, str>((Bound::Unbounded, Bound::Excluded(&*self.me))));
         ring.find(is_there).map(|(name, _)| Name::clone(name))
     }
 
@@ -118,7 +122,7 @@ impl Swim {
     fn next_in_order(&mut self) -> Option<Name> {
         for _ in 0..=self.order.len() {
             if self.probe.next >= self.order.len() {
-                self.order.shuffle(&mut self.dice);
+                self.shuffle_order();
                 self.probe.next = 0;
             }
             let name = self.order.get(self.probe.next)?;
@@ -130,6 +134,13 @@ impl Swim {
         None
     }
 
+    fn shuffle_order(&mut self) {
+        for last in (1..self.order.len()).rev() {
+            let place = self.roll(last + 1);
+            self.order.swap(place, last);
+        }
+    }
+
     fn begin_probe(&mut self, now: Moment, out: &mut Output) {
         let interval = self.config.timing.probe_interval;
         let Some(target) = self.next_target() else { return };
@@ -138,7 +149,7 @@ impl Swim {
         let (to, crc, state, incarnation) = (member.address, knows_crc(member), member.state, member.incarnation);
         let me = Name::clone(&self.me);
         let ping = Message::Ping(Ping { seq, node: &target, source: Some(self.source(&me)) });
-        if state == State::Alive {
+        if state == State::Alive || !self.config.timing.buddy {
             self.send(to, crc, &[ping], out);
         } else {
             // It learns of the suspicion with the ping, and can refute at once.

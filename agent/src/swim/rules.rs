@@ -118,7 +118,7 @@ impl Swim {
 
     /// Somewhere in the order of probing, so that two agents do not probe in step.
     fn enter_order(&mut self, name: Name) {
-        self.order.push(name);
+        self.order.push_back(name);
         let last = self.order.len() - 1;
         let place = self.roll(self.order.len());
         self.order.swap(place, last);

@@ -16,8 +16,14 @@ pub struct Timing {
     pub gossip_to_the_dead: Duration,
     pub push_pull_interval: Duration,
     pub suspicion_multiplier: u32,
+    /// A suspicion that nobody shares lasts so many times longer; 1: as long as one that is shared
+    /// (Lifeguard's LHA-Suspicion).
     pub suspicion_multiplier_max: u32,
     pub retransmit_multiplier: u32,
+    /// An unwell member stretches its probes up to so many times; 1: never (Lifeguard's LHA-Probe).
+    pub awareness_max: u8,
+    /// Who is pinged while suspected is told so (Lifeguard's Buddy System).
+    pub buddy: bool,
     /// From here on a dead member's name may come back from another address.
     pub dead_reclaim: Duration,
     pub stream_timeout: Duration,
@@ -46,6 +52,8 @@ impl Timing {
             suspicion_multiplier: 4,
             suspicion_multiplier_max: 6,
             retransmit_multiplier: 4,
+            awareness_max: 8,
+            buddy: true,
             dead_reclaim: Duration::from_secs(30),
             stream_timeout: Duration::from_secs(10),
             reconnect_interval: Duration::from_secs(30),

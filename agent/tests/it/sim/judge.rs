@@ -1,52 +1,326 @@
-//! What must hold after every step, apart from the actors: plain functions over what is seen.
+//! What must hold after every step, apart from the actors: plain functions over what one member was
+//! told, said and shows. Only members that a step was about are looked at.
+//!
+//! The first breach is kept and ends the run. The judge believes no member: it reads the bytes itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use agent::moment::Moment;
-use agent::swim::{Notice, Swim};
-use shared::event::MemberEvent;
+use agent::swim::codec::{Message, State};
+use agent::swim::packet::{PACKET_BYTES_MAX, unpack};
+use agent::swim::stream::{STREAM_BYTES_MAX, StreamMessage};
+use agent::swim::{DialId, Facts, Input, Notice, Output};
+use shared::event::{MemberEvent, MemberStatus};
 
+use super::machine::{Machine, Seen};
 use super::network::Place;
 
-#[derive(Debug, Default)]
+/// The limits that swim states; larger figures are a breach.
+const QUEUE_MAX: usize = 16_384;
+const DIALS_MAX: usize = 256;
+/// How often a rumour rides on packets that go out anyway, after it was told often enough.
+const RIDES: u32 = 6;
+/// Wakes of one member at one moment.
+const WAKES_MAX: u32 = 100;
+/// From then on who is gone is forgotten, and its name is free.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// What one life of one member has shown, been told and said.
+#[derive(Default)]
+struct File {
+    shown: BTreeMap<String, Seen>,
+    /// Of others, the highest incarnation that an alive message brought.
+    heard: BTreeMap<String, (u32, SocketAddr)>,
+    /// How often each rumour was told, and about whom.
+    told: HashMap<Vec<u8>, (String, u32)>,
+    last_wake: Option<(Moment, u32)>,
+    open: BTreeSet<DialId>,
+}
+
+#[derive(Default)]
 pub(crate) struct Judge {
     /// Who said that whom failed, and when.
     pub(crate) failures: Vec<(Moment, Place, String)>,
-    /// Per member, of each other the highest incarnation it has listed.
-    incarnations: BTreeMap<Place, BTreeMap<String, u32>>,
+    /// The first breach, in words.
+    pub(crate) breach: Option<String>,
+    /// What is sent is read and counted too; pools of thousands do without.
+    pub(crate) reads_packets: bool,
+    /// How often one member may tell one rumour.
+    tellings_max: u32,
+    /// Of every member, over all its lives, the highest incarnation that it claimed itself.
+    claimed: BTreeMap<String, u32>,
+    files: BTreeMap<Place, File>,
+    pub(crate) checks: u64,
 }
 
-impl Judge {
-    /// A process starts anew: what it knew is void.
-    pub(crate) fn forget(&mut self, place: Place) {
-        self.incarnations.remove(&place);
+/// What a step was about, read before it.
+#[derive(Default)]
+pub(crate) struct Brief {
+    /// Everybody mentioned.
+    about: BTreeSet<String>,
+    alive: Vec<(String, u32, SocketAddr)>,
+    is_wake: bool,
+    ended: Option<DialId>,
+}
+
+impl Brief {
+    pub(crate) fn of(input: &Input<'_>) -> Self {
+        let mut brief = Self::default();
+        match input {
+            Input::Wake => brief.is_wake = true,
+            Input::Packet { bytes, .. } => {
+                // A flaw in the bytes ends the reading; so it does for the member.
+                let _ = unpack(bytes, &mut |bare| brief.mention(bare));
+            }
+            Input::Unanswered { dial, .. } => brief.ended = Some(*dial),
+            Input::Accepted { bytes, .. } | Input::Answered { bytes, .. } => {
+                if let Input::Answered { dial, .. } = input {
+                    brief.ended = Some(*dial);
+                }
+                if let Ok(StreamMessage::PushPull(state)) = StreamMessage::read(bytes) {
+                    for (member, state) in &state.members {
+                        brief.about.insert(member.node.to_owned());
+                        if *state == State::Alive {
+                            brief.alive.push((member.node.to_owned(), member.incarnation, member.address));
+                        }
+                    }
+                }
+            }
+            Input::Order(_) => {}
+        }
+        brief
     }
 
-    pub(crate) fn hear(&mut self, place: Place, now: Moment, notice: &Notice) {
-        match notice {
-            Notice::Member(MemberEvent::Failed(news)) => self.failures.push((now, place, news.state.name.clone())),
-            // It may come back as a new process that counts from 1 again.
-            Notice::Member(MemberEvent::Reaped(news) | MemberEvent::Joined(news) | MemberEvent::Rejoined(news)) => {
-                self.incarnations.entry(place).or_default().remove(&news.state.name);
+    fn mention(&mut self, bare: &[u8]) {
+        match Message::read(bare) {
+            Ok(Message::Alive(alive)) => {
+                self.about.insert(alive.node.to_owned());
+                self.alive.push((alive.node.to_owned(), alive.incarnation, alive.address));
             }
+            Ok(Message::Suspect(doubt) | Message::Dead(doubt)) => drop(self.about.insert(doubt.node.to_owned())),
             _ => {}
         }
     }
+}
 
-    pub(crate) fn look(&mut self, place: Place, swim: Option<&Swim>, changed: bool) {
-        let Some(swim) = swim.filter(|_| changed) else { return };
-        let seen = self.incarnations.entry(place).or_default();
-        for member in swim.members() {
-            invariant_incarnation_never_decreases(seen, &member.name, member.incarnation);
+impl Judge {
+    pub(crate) fn new(members: usize) -> Self {
+        // memberlist's rule for a pool as large as this can be, and the rides.
+        let tellings_max = 4 * ((members as f64 + 1.0).log10().ceil() as u32) + RIDES;
+        Self { tellings_max, reads_packets: true, ..Self::default() }
+    }
+
+    /// A process starts anew: what it knew is void.
+    pub(crate) fn forget(&mut self, place: Place) {
+        self.files.remove(&place);
+    }
+
+    fn blame(&mut self, place: Place, outcome: Result<(), String>) {
+        self.checks += 1;
+        if let (None, Err(text)) = (&self.breach, outcome) {
+            self.breach = Some(format!("node-{place}: {text}"));
+        }
+    }
+
+    /// After a step: what was said, what is shown of everybody it was about, what is queued.
+    pub(crate) fn look(&mut self, place: Place, now: Moment, me: &str, machine: &Machine, brief: Brief, out: &Output) {
+        let mut file = self.files.remove(&place).unwrap_or_default();
+        let mut about = brief.about;
+        about.insert(me.to_owned());
+        for notice in &out.notices {
+            if let Notice::Member(event) = notice
+                && let Some(name) = self.hear(place, now, event, &mut file)
+            {
+                about.insert(name);
+            }
+        }
+        let own = machine.swim.member(me).map_or(0, |us| us.incarnation);
+        let claimed = self.claimed.entry(me.to_owned()).or_default();
+        *claimed = own.max(*claimed);
+        for name in &about {
+            self.compare(place, now, name, machine, &mut file, &brief.alive);
+        }
+        for (name, incarnation, address) in brief.alive {
+            if machine.look(&name).is_some_and(|seen| seen.address == address) {
+                let heard = file.heard.entry(name).or_insert((0, address));
+                *heard = (incarnation.max(heard.0), address);
+            }
+        }
+        if let Some(dial) = brief.ended {
+            file.open.remove(&dial);
+        }
+        self.measure(place, now, brief.is_wake, machine, &mut file, out);
+        self.files.insert(place, file);
+    }
+
+    /// Takes what a member says of another, and says whom it is about.
+    fn hear(&mut self, place: Place, now: Moment, event: &MemberEvent, file: &mut File) -> Option<String> {
+        match event {
+            MemberEvent::Failed(news) => {
+                let (name, incarnation) = (&news.state.name, news.state.incarnation);
+                self.failures.push((now, place, name.clone()));
+                self.blame(place, a_refuted_suspicion_never_kills(name, incarnation, file.heard.get(name)));
+                Some(name.clone())
+            }
+            MemberEvent::Reaped(news) | MemberEvent::Joined(news) => {
+                let name = &news.state.name;
+                file.shown.remove(name);
+                file.heard.remove(name);
+                file.told.retain(|_, (about, _)| about != name);
+                Some(name.clone())
+            }
+            MemberEvent::Rejoined(news) => {
+                let name = &news.state.name;
+                file.heard.remove(name);
+                file.told.retain(|_, (about, _)| about != name);
+                Some(name.clone())
+            }
+            MemberEvent::Suspected(news) | MemberEvent::Refuted(news) | MemberEvent::Left(news) => {
+                Some(news.state.name.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn compare(
+        &mut self,
+        place: Place,
+        now: Moment,
+        name: &str,
+        machine: &Machine,
+        file: &mut File,
+        alive: &[(String, u32, SocketAddr)],
+    ) {
+        let Some(seen) = machine.look(name) else {
+            file.shown.remove(name);
+            return;
+        };
+        self.blame(place, nobody_else_raises_an_incarnation(name, &seen, self.claimed.get(name).copied()));
+        if let Some(before) = file.shown.insert(name.to_owned(), seen) {
+            let told = |needed: u32| {
+                let now_told = alive.iter().any(|(about, incarnation, _)| about == name && *incarnation > needed);
+                now_told || file.heard.get(name).is_some_and(|(incarnation, _)| *incarnation > needed)
+            };
+            self.blame(place, an_incarnation_never_decreases(name, now, &before, &seen));
+            self.blame(place, who_left_stays_away(name, now, &before, &seen, told(before.incarnation)));
+        }
+    }
+
+    fn measure(
+        &mut self,
+        place: Place,
+        now: Moment,
+        is_wake: bool,
+        machine: &Machine,
+        file: &mut File,
+        out: &Output,
+    ) {
+        for packet in &out.packets {
+            self.blame(place, a_packet_fits(packet.bytes.len(), PACKET_BYTES_MAX));
+            if self.reads_packets {
+                let limit = self.tellings_max;
+                let mut most = None;
+                let _ = unpack(&packet.bytes, &mut |bare| {
+                    let times = count_telling(file, packet.to, bare);
+                    most = most.max(times);
+                });
+                self.blame(place, a_rumour_is_told_so_often_at_most(most, limit));
+            }
+        }
+        for bytes in out.dials.iter().map(|dial| &dial.bytes).chain(out.replies.iter().map(|reply| &reply.bytes)) {
+            self.blame(place, a_packet_fits(bytes.len(), STREAM_BYTES_MAX));
+        }
+        self.blame(place, queues_are_bounded(&machine.swim.facts()));
+        file.open.extend(out.dials.iter().map(|dial| dial.id));
+        self.blame(place, streams_are_bounded(file.open.len()));
+        if is_wake {
+            let (at, times) = file.last_wake.unwrap_or_default();
+            let times = if at == now { times + 1 } else { 1 };
+            file.last_wake = Some((now, times));
+            self.blame(place, time_goes_on(times));
         }
     }
 }
 
-fn invariant_incarnation_never_decreases(seen: &mut BTreeMap<String, u32>, name: &str, incarnation: u32) {
-    if let Some(highest) = seen.get_mut(name) {
-        assert!(incarnation >= *highest, "{name} went from incarnation {highest} to {incarnation}");
-        *highest = incarnation;
-    } else {
-        seen.insert(name.to_owned(), incarnation);
+/// Of a rumour, how often it was told by now; none for what is no rumour.
+fn count_telling(file: &mut File, to: SocketAddr, bare: &[u8]) -> Option<u32> {
+    let about = match Message::read(bare).ok()? {
+        Message::Alive(alive) => alive.node,
+        // Who is pinged while suspected is told so each time; that is no rumour.
+        Message::Suspect(doubt) if file.shown.get(doubt.node).is_some_and(|seen| seen.address == to) => return None,
+        Message::Suspect(doubt) | Message::Dead(doubt) => doubt.node,
+        _ => return None,
+    };
+    let (_, times) = file.told.entry(bare.to_vec()).or_insert_with(|| (about.to_owned(), 0));
+    *times += 1;
+    Some(*times)
+}
+
+/// Gone for so long that SWIM no longer knows it, and takes whatever comes first.
+fn may_be_forgotten(now: Moment, before: &Seen) -> bool {
+    matches!(before.status, MemberStatus::Left | MemberStatus::Failed) && now.since(before.changed) >= REMEMBERED
+}
+
+fn an_incarnation_never_decreases(name: &str, now: Moment, before: &Seen, seen: &Seen) -> Result<(), String> {
+    let anew = before.address != seen.address || may_be_forgotten(now, before);
+    if anew || seen.incarnation >= before.incarnation {
+        return Ok(());
     }
+    Err(format!("an incarnation decreased: {name} went from {} to {}", before.incarnation, seen.incarnation))
+}
+
+fn nobody_else_raises_an_incarnation(name: &str, seen: &Seen, claimed: Option<u32>) -> Result<(), String> {
+    match claimed {
+        Some(claimed) if seen.incarnation > claimed => {
+            Err(format!("{name} is listed with incarnation {} and never claimed more than {claimed}", seen.incarnation))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn a_refuted_suspicion_never_kills(
+    name: &str,
+    incarnation: u32,
+    heard: Option<&(u32, SocketAddr)>,
+) -> Result<(), String> {
+    match heard {
+        Some((heard, _)) if *heard > incarnation => Err(format!(
+            "a refuted suspicion killed: {name} failed at incarnation {incarnation}, though alive with {heard} was heard"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn who_left_stays_away(name: &str, now: Moment, before: &Seen, seen: &Seen, told: bool) -> Result<(), String> {
+    let returned = before.status == MemberStatus::Left && seen.status != MemberStatus::Left;
+    if !returned || told || before.address != seen.address || may_be_forgotten(now, before) {
+        return Ok(());
+    }
+    Err(format!("{name} left and is {:?} again without having joined", seen.status))
+}
+
+fn a_packet_fits(bytes: usize, limit: usize) -> Result<(), String> {
+    if bytes > limit { Err(format!("{bytes} bytes go out where {limit} are allowed")) } else { Ok(()) }
+}
+
+fn a_rumour_is_told_so_often_at_most(times: Option<u32>, limit: u32) -> Result<(), String> {
+    match times {
+        Some(times) if times > limit => Err(format!("a rumour was told {times} times where {limit} are allowed")),
+        _ => Ok(()),
+    }
+}
+
+fn queues_are_bounded(facts: &Facts) -> Result<(), String> {
+    let longest = facts.intent_queue.max(facts.event_queue).max(facts.query_queue);
+    if longest > QUEUE_MAX { Err(format!("{longest} rumours wait")) } else { Ok(()) }
+}
+
+fn streams_are_bounded(open: usize) -> Result<(), String> {
+    if open > DIALS_MAX { Err(format!("{open} streams are open at once")) } else { Ok(()) }
+}
+
+fn time_goes_on(wakes: u32) -> Result<(), String> {
+    if wakes > WAKES_MAX { Err(format!("it was woken {wakes} times at one moment")) } else { Ok(()) }
 }

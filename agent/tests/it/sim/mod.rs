@@ -1,10 +1,17 @@
-//! Swim on a virtual clock and network: thousands of runs, each a seed.
+//! Swim on a virtual clock and network: thousands of runs, each a seed. `assets/docs/gossip.md` tells
+//! what is checked and how a seed is replayed.
 //!
-//! `network` decides what arrives and when, `world` owns the members and the clock, `judge` knows
-//! what must always hold, `story` tells runs. A failing run prints its seed; the same seed runs
-//! the same way again.
+//! `network` decides what arrives and when, `machine` is what runs in a place, `world` owns the places
+//! and the clock, `judge` knows what must always hold, `schedule` is what is done to a world.
+//! `chaos` runs schedules, `story` tells runs of a plot, `large` those of thousands of members,
+//! `lifeguard` measures.
 
+mod chaos;
 mod judge;
+mod large;
+mod lifeguard;
+mod machine;
 mod network;
+mod schedule;
 mod story;
 mod world;

@@ -1,0 +1,56 @@
+//! Pools of thousands. Each begins formed, for all records of all members would be a hundred million;
+//! what happens then is told, spread and agreed on by every one of them.
+
+use std::time::Duration;
+
+use agent::swim::timing::Timing;
+use shared::event::MemberStatus;
+
+use super::chaos::{number, seeds};
+use super::network::Place;
+use super::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(1);
+const MEMBERS: usize = 10_000;
+
+fn all_see(world: &World, of: Place, status: MemberStatus) -> bool {
+    let mut others = (0..world.size()).filter(|place| *place != of && world.is_running(*place));
+    others.all(|place| world.status(place, of) == Some(status))
+}
+
+/// How long until all see it; the run fails when that is too long.
+#[track_caller]
+fn seen_by_all(world: &mut World, of: Place, status: MemberStatus, limit: Duration) -> Duration {
+    let began = world.now;
+    let seen = world.run_while_not(limit, BEAT, |world| all_see(world, of, status));
+    assert_eq!(world.judge.breach, None);
+    let missing = world.running().into_iter().filter(|place| world.status(*place, of) != Some(status)).count();
+    assert!(seen, "node-{of} is not {status:?} to {missing} of {} after {limit:?}", world.size());
+    world.now.since(began)
+}
+
+#[test]
+fn ten_thousand_members_converge() {
+    let members = number("SIM_MEMBERS").map_or(MEMBERS, |members| members as usize);
+    for seed in seeds(1) {
+        let mut world = World::formed(members, members - 1, Timing::lan(), seed);
+        world.run(SECOND);
+        world.kill(1);
+        let failed = seen_by_all(&mut world, 1, MemberStatus::Failed, 60 * SECOND);
+        world.leave(2);
+        let left = seen_by_all(&mut world, 2, MemberStatus::Left, 60 * SECOND);
+        let newcomer = members - 1;
+        world.start(newcomer);
+        world.join(newcomer, 0);
+        let joined = seen_by_all(&mut world, newcomer, MemberStatus::Alive, 60 * SECOND);
+        println!(
+            "seed {seed}, {members} members: all saw a kill after {failed:?}, a leave after {left:?}, a join after \
+             {joined:?}; {} steps, {} packets, {} bytes, {} checks",
+            world.steps, world.packets_sent, world.bytes_sent, world.judge.checks
+        );
+        assert!(world.agrees(), "everybody lists exactly who runs");
+        let wrong: Vec<_> = world.judge.failures.iter().filter(|(_, _, of)| of != "node-1").collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}
