@@ -208,15 +208,7 @@ impl Judge {
         }
     }
 
-    fn measure(
-        &mut self,
-        place: Place,
-        now: Moment,
-        is_wake: bool,
-        machine: &Machine,
-        file: &mut File,
-        out: &Output,
-    ) {
+    fn measure(&mut self, place: Place, now: Moment, is_wake: bool, machine: &Machine, file: &mut File, out: &Output) {
         for packet in &out.packets {
             self.blame(place, a_packet_fits(packet.bytes.len(), PACKET_BYTES_MAX));
             if self.reads_packets {

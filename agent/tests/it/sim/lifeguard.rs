@@ -124,7 +124,9 @@ fn print_false_positives(runs: u64) {
 }
 
 fn print_latencies(runs: u64) {
-    println!("| configuration | first: median | 99 | 99.9 | all: median | 99 | 99.9 | not seen by all |\n|---|---|---|---|---|---|---|---|");
+    println!(
+        "| configuration | first: median | 99 | 99.9 | all: median | 99 | 99.9 | not seen by all |\n|---|---|---|---|---|---|---|---|"
+    );
     for parts in PARTS {
         let (mut first, mut all, mut wanted) = (Vec::new(), Vec::new(), 0);
         for (slow, run) in SLOW.iter().flat_map(|slow| (0..runs * 8).map(move |run| (*slow, run))) {

@@ -154,7 +154,9 @@ impl Machine {
                 self.told.truncate(8);
                 out.packets.extend(self.told.iter().cloned());
             }
-            Flaw::FillsTooFull => out.packets.iter_mut().for_each(|packet| packet.bytes.resize(PACKET_BYTES_MAX + 1, 0)),
+            Flaw::FillsTooFull => {
+                out.packets.iter_mut().for_each(|packet| packet.bytes.resize(PACKET_BYTES_MAX + 1, 0))
+            }
             _ => {}
         }
     }

@@ -268,7 +268,8 @@ impl World {
     pub(crate) fn start(&mut self, place: Place) {
         let seed = self.dice.next_u64();
         let node = &mut self.nodes[place];
-        *node = Node { name: std::mem::take(&mut node.name), life: node.life + 1, moves: node.moves, ..Node::default() };
+        *node =
+            Node { name: std::mem::take(&mut node.name), life: node.life + 1, moves: node.moves, ..Node::default() };
         let mut out = Output::default();
         let swim = Swim::new(self.config(place), self.now, seed, &mut out);
         self.nodes[place].machine = Some(Machine::new(swim, self.flaw));
