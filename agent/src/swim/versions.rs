@@ -32,14 +32,14 @@ pub(super) fn is_speakable(versions: [u8; 6]) -> bool {
 }
 
 /// Whether all that are told and known can speak with each other; else who cannot, in memberlist's words.
-pub(super) fn check<'a>(
+pub(super) fn check<'a, K: Iterator<Item = &'a Member>>(
     told: &[(Alive<'_>, State)],
-    known: impl Iterator<Item = &'a Member> + Clone,
+    known: impl Fn() -> K,
 ) -> Result<(), String> {
     let told = told.iter().map(|(member, state)| (member.node, spans(member.versions), *state));
-    let known = known.map(|member| (&*member.name, spans(member.versions), member.state));
+    let known = || known().map(|member| (&*member.name, spans(member.versions), member.state));
     let mut shared = [Span { min: 0, max: u8::MAX, cur: 0 }; 2];
-    for (_, versions, _) in told.clone().chain(known.clone()).filter(|(_, _, state)| *state == State::Alive) {
+    for (_, versions, _) in told.clone().chain(known()).filter(|(_, _, state)| *state == State::Alive) {
         for (shared, of_one) in shared.iter_mut().zip(versions) {
             shared.min = shared.min.max(of_one.min);
             shared.max = shared.max.min(of_one.max);
@@ -47,7 +47,7 @@ pub(super) fn check<'a>(
     }
     // Those that are not alive need not be understood: memberlist checks them too, and lets a member that
     // went away years ago keep newcomers out.
-    for (name, versions, _) in told.chain(known).filter(|(_, _, state)| *state == State::Alive) {
+    for (name, versions, _) in told.chain(known()).filter(|(_, _, state)| *state == State::Alive) {
         for ((shared, of_one), what) in shared.iter().zip(versions).zip(["protocol", "delegate protocol"]) {
             if of_one.cur < shared.min || of_one.cur > shared.max {
                 let Span { min, max, .. } = shared;
@@ -90,7 +90,7 @@ mod tests {
                 (Alive { incarnation: 1, node, address, meta: &[], versions: *versions }, *state)
             })
             .collect();
-        assert_eq!(check(&members, std::iter::empty()), expected.map_err(str::to_owned));
+        assert_eq!(check(&members, std::iter::empty), expected.map_err(str::to_owned));
     }
 
     #[test]
