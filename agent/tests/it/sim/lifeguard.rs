@@ -101,8 +101,8 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("{:.2} | {:.2} | {:.2}", quantile(&times, 0.5), quantile(&times, 0.99), quantile(&times, 0.999))
 }
 
-fn print_false_positives(runs: u64) {
-    println!("| configuration | FP | FP- | FP % of SWIM | FP- % of SWIM |\n|---|---|---|---|---|");
+fn false_positives(runs: u64) -> String {
+    let mut text = "| configuration | FP | FP- | FP % of SWIM | FP- % of SWIM |\n|---|---|---|---|---|\n".to_owned();
     let mut swim = FalsePositives::default();
     for parts in PARTS {
         let mut sum = FalsePositives::default();
@@ -119,14 +119,15 @@ fn print_false_positives(runs: u64) {
         }
         let share = |part: usize, whole: usize| part as f64 * 100.0 / whole.max(1) as f64;
         let (of_all, of_healthy) = (share(sum.all, swim.all), share(sum.at_healthy, swim.at_healthy));
-        println!("| {parts} | {} | {} | {of_all:.2} | {of_healthy:.2} |", sum.all, sum.at_healthy);
+        text += &format!("| {parts} | {} | {} | {of_all:.2} | {of_healthy:.2} |\n", sum.all, sum.at_healthy);
     }
+    text
 }
 
-fn print_latencies(runs: u64) {
-    println!(
-        "| configuration | first: median | 99 | 99.9 | all: median | 99 | 99.9 | not seen by all |\n|---|---|---|---|---|---|---|---|"
-    );
+fn latencies(runs: u64) -> String {
+    let mut text = "| configuration | first: median | 99 | 99.9 | all: median | 99 | 99.9 | not seen by all |\n\
+                    |---|---|---|---|---|---|---|---|\n"
+        .to_owned();
     for parts in PARTS {
         let (mut first, mut all, mut wanted) = (Vec::new(), Vec::new(), 0);
         for (slow, run) in SLOW.iter().flat_map(|slow| (0..runs * 8).map(move |run| (*slow, run))) {
@@ -136,16 +137,16 @@ fn print_latencies(runs: u64) {
             all.extend(every);
         }
         let missing = wanted - all.len();
-        println!("| {parts} | {} | {} | {missing} of {wanted} |", quantiles(first), quantiles(all));
+        text += &format!("| {parts} | {} | {} | {missing} of {wanted} |\n", quantiles(first), quantiles(all));
     }
+    text
 }
 
 #[test]
 fn lifeguard_spares_the_healthy_what_swim_does_to_them() {
     if std::env::var_os("SLOW_TESTS").is_some() {
         let runs = number("SIM_RUNS").unwrap_or(2);
-        print_false_positives(runs);
-        print_latencies(runs);
+        println!("{}\n{}", false_positives(runs), latencies(runs));
     }
     let (mut swim, mut lifeguard) = (0, 0);
     for seed in 0..2 {
