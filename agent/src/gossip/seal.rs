@@ -103,7 +103,7 @@ impl Key {
 
 /// Why bytes did not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused;
+pub struct Refused;
 
 /// Seals and opens for one pool; without keys it passes bytes through.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl Seal {
         self.refused.load(Ordering::Relaxed)
     }
 
-    pub(super) fn seal_packet(&self, plain: Vec<u8>) -> Vec<u8> {
+    pub fn seal_packet(&self, plain: Vec<u8>) -> Vec<u8> {
         if !self.verify_outgoing {
             return plain;
         }
@@ -148,7 +148,7 @@ impl Seal {
         }
     }
 
-    pub(super) fn open_packet(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+    pub fn open_packet(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
         let ring = self.ring.load();
         if ring.is_empty() {
             return Ok(None);
@@ -160,7 +160,7 @@ impl Seal {
         }
     }
 
-    pub(super) fn seal_stream(&self, plain: Vec<u8>) -> Vec<u8> {
+    pub fn seal_stream(&self, plain: Vec<u8>) -> Vec<u8> {
         let ring = self.ring.load();
         let key = match ring.first() {
             Some(key) if self.verify_outgoing && !plain.is_empty() => key,
@@ -175,7 +175,7 @@ impl Seal {
     }
 
     /// A stream's whole message as it came: plain, or nothing that we take.
-    pub(super) fn open_stream(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refused> {
+    pub fn open_stream(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refused> {
         let ring = self.ring.load();
         let is_sealed = bytes.first() == Some(&kind::ENCRYPT);
         if !is_sealed {
