@@ -13,6 +13,8 @@ mod place;
 mod rejoin;
 mod resolve;
 pub mod seal;
+#[cfg(test)]
+mod seal_tests;
 mod tcp;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@ use super::packet::{self, pack};
 use super::stream::{self, Scan, StreamMessage};
 use super::wire::{SerfMessage, SerfState, write_intent};
 
-const CAPTURED: &str = include_str!("golden/serf-0.9.4.txt");
+/// Members that come, stay and go; and user events, queries, their answers, relayed ones too.
+const CAPTURED: [&str; 2] = [include_str!("golden/serf-0.9.4.txt"), include_str!("golden/serf-0.9.4-user.txt")];
 
 fn from_hex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hexadecimal digit") as u8;
@@ -13,7 +14,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 }
 
 pub(super) fn captured(carrier: &str) -> Vec<Vec<u8>> {
-    let lines = CAPTURED.lines().filter_map(|line| line.split_once(' '));
+    let lines = CAPTURED.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once(' '));
     lines.filter(|(on, _)| *on == carrier).map(|(_, hex)| from_hex(hex)).collect()
 }
 
