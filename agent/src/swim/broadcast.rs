@@ -29,6 +29,9 @@ pub(super) enum Class {
 const RIDES_MAX: u32 = 6;
 /// And for how long, once or twice: of hundreds at once each rides less often, and none for minutes.
 const RIDES_LAST: Duration = Duration::from_secs(4);
+/// Where there are no more than so many listeners for each telling none is missed: listeners are told
+/// in turn, and each tells on. There nothing rides.
+const LISTENERS_A_TELLING: usize = 2;
 
 /// How far a packet goes for rumours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,20 @@ pub(super) enum Carrier {
     Gossip,
     /// Goes out anyway.
     Ride,
+}
+
+/// How often one rumour is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    told: u32,
+    rides: u32,
+}
+
+impl Times {
+    pub(super) fn new(transmits_max: u32, listeners: usize) -> Self {
+        let is_missed_by_none = listeners <= transmits_max as usize * LISTENERS_A_TELLING;
+        Self { told: transmits_max, rides: if is_missed_by_none { 0 } else { RIDES_MAX } }
+    }
 }
 
 const CLASSES: usize = 4;
@@ -155,7 +172,7 @@ impl Broadcasts {
         carrier: Carrier,
         mut room: usize,
         parts_max: usize,
-        transmits_max: u32,
+        times: Times,
     ) -> Vec<Arc<[u8]>> {
         let mut fitting = Vec::new();
         for (rank, rumour) in &self.queue {
@@ -168,18 +185,18 @@ impl Broadcasts {
                 fitting.push(*rank);
             }
         }
-        fitting.into_iter().filter_map(|rank| self.tell(rank, transmits_max)).collect()
+        fitting.into_iter().filter_map(|rank| self.tell(rank, times)).collect()
     }
 
-    fn tell(&mut self, rank: Rank, transmits_max: u32) -> Option<Arc<[u8]>> {
+    fn tell(&mut self, rank: Rank, times: Times) -> Option<Arc<[u8]>> {
         let mut rumour = self.remove(rank)?;
         let bytes = Arc::clone(&rumour.bytes);
         let mut next = Rank { transmits: rank.transmits + 1, ..rank };
-        if !next.rides && next.transmits >= transmits_max {
+        if !next.rides && next.transmits >= times.told {
             next = Rank { rides: true, transmits: 0, ..next };
             rumour.rides_from = self.period;
         }
-        if !next.rides || next.transmits < RIDES_MAX {
+        if !next.rides || next.transmits < times.rides {
             self.insert(next, rumour);
         }
         Some(bytes)
@@ -220,7 +237,7 @@ mod tests {
     #[track_caller]
     fn check(queue: &mut Broadcasts, carrier: Carrier, room: usize, expected: &[&str]) {
         let told: Vec<String> =
-            queue.take(carrier, room, 255, 2).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+            queue.take(carrier, room, 255, Times::new(2, 50)).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
         assert_eq!(told, expected);
     }
 
@@ -261,6 +278,15 @@ mod tests {
         }
         queue.end_rides(Moment::default() + RIDES_LAST * 2);
         check(&mut queue, Carrier::Ride, 100, &[]);
+    }
+
+    #[test]
+    fn where_all_were_told_in_turn_nothing_rides() {
+        let mut queue = queue(&[("a", "one")]);
+        for _ in 0..2 {
+            assert_eq!(queue.take(Carrier::Gossip, 100, 255, Times::new(2, 4)).len(), 1);
+        }
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]

@@ -469,7 +469,7 @@ impl Swim {
                 Timer::Probe => self.step_probe(now, out),
                 Timer::Redial => self.redial(now, out),
                 Timer::Gossip => self.gossip(now, out),
-                Timer::PushPull => self.start_compare(out),
+                Timer::PushPull => self.start_compare(now, out),
                 Timer::Suspicion(name) => self.confirm_failed(now, &name, out),
                 Timer::Leaving(name) => self.leaving_expired(&name, out),
                 Timer::Relay(seq) => self.relay_expired(seq, out),

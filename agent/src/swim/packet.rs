@@ -27,6 +27,8 @@ pub const CRC_PROTOCOL: u8 = 5;
 const PACKET_INFLATION_MAX: usize = 1 << 20;
 /// Wrappers inside wrappers, at most; three are lawful.
 const DEPTH_MAX: u8 = 4;
+/// Shorter bytes never get smaller: what wraps them eats up what is gained.
+const DEFLATED_MIN: usize = 100;
 const LZW_CODE_BITS: u8 = 8;
 
 /// Calls `visit` with each bare message of a packet, in order.
@@ -102,6 +104,9 @@ fn compound<P: AsRef<[u8]>>(parts: &[P]) -> Vec<u8> {
 
 /// The compress message for these bytes, when it is smaller than they are.
 pub(super) fn deflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.len() < DEFLATED_MIN {
+        return None;
+    }
     let mut packed = Vec::with_capacity(bytes.len());
     let outcome = encode::Encoder::new(BitOrder::Lsb, LZW_CODE_BITS).into_vec(&mut packed).encode_all(bytes);
     outcome.status.ok()?;

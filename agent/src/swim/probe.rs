@@ -15,7 +15,6 @@ use super::codec::{Doubt, IndirectPing, Message, Ping, Source, State};
 use super::deadlines::Timer;
 use super::member::{Member, Name};
 use super::sync::Purpose;
-use super::talk::knows_crc;
 use super::{Notice, Output, Remark, Swim};
 use crate::moment::Moment;
 
@@ -146,15 +145,15 @@ impl Swim {
         let Some(target) = self.next_target() else { return };
         let seq = self.next_seq();
         let Some(member) = self.members.get(&target) else { return };
-        let (to, crc, state, incarnation) = (member.address, knows_crc(member), member.state, member.incarnation);
+        let (to, state, incarnation) = (member.address, member.state, member.incarnation);
         let me = Name::clone(&self.me);
         let ping = Message::Ping(Ping { seq, node: &target, source: Some(self.source(&me)) });
         if state == State::Alive || !self.config.timing.buddy {
-            self.send(to, crc, &[ping], out);
+            self.send(to, &[ping], out);
         } else {
             // It learns of the suspicion with the ping, and can refute at once.
             let suspect = Message::Suspect(Doubt { incarnation, node: &target, from: &me });
-            self.send(to, crc, &[ping, suspect], out);
+            self.send(to, &[ping, suspect], out);
         }
         let until = now + self.awareness.stretch(interval);
         self.deadlines.arm(Timer::Probe, now + self.config.timing.probe_timeout.min(interval) / WIDEN_AT);
@@ -180,10 +179,10 @@ impl Swim {
             let Some(member) = self.members.get(&name) else { continue };
             let nack = member.versions[1] >= NACK_PROTOCOL;
             nacks_expected += u32::from(nack);
-            let (to, crc) = (member.address, knows_crc(member));
+            let to = member.address;
             let source = Some(self.source(&me));
             let ping = IndirectPing { seq: cycle.seq, target: address, node: &cycle.target, nack, source };
-            self.send(to, crc, &[Message::IndirectPing(ping)], out);
+            self.send(to, &[Message::IndirectPing(ping)], out);
         }
         self.deadlines.arm(Timer::Probe, cycle.until.max(now));
         let wide = Wide { cycle, nacks_expected, nacks: 0, stream_acked: false, refusals: 0 };
@@ -302,13 +301,7 @@ impl Swim {
             return;
         }
         let to = ping.source.map_or(from, |source| source.address);
-        let crc = ping.source.and_then(|source| self.members.get(source.node)).is_some_and(knows_crc);
         let payload = self.ack_payload();
-        self.send(to, crc, &[Message::Ack { seq: ping.seq, payload: &payload }], out);
-    }
-
-    /// Whether a packet to this address may carry a CRC, when a member is known there by name.
-    pub(super) fn crc_for(&self, node: &str) -> bool {
-        self.members.get(node).is_some_and(|member: &Member| knows_crc(member))
+        self.send(to, &[Message::Ack { seq: ping.seq, payload: &payload }], out);
     }
 }

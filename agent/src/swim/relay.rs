@@ -16,7 +16,6 @@ const RELAYS_MAX: usize = 1024;
 struct Relay {
     asked_seq: u32,
     to: SocketAddr,
-    crc: bool,
     nack: bool,
 }
 
@@ -38,25 +37,23 @@ impl Swim {
         }
         let seq = self.next_seq();
         let to = asked.source.map_or(from, |source| source.address);
-        let crc = asked.source.is_some_and(|source| self.crc_for(source.node));
-        self.relays.0.insert(seq, Relay { asked_seq: asked.seq, to, crc, nack: asked.nack });
+        self.relays.0.insert(seq, Relay { asked_seq: asked.seq, to, nack: asked.nack });
         self.deadlines.arm(Timer::Relay(seq), now + self.config.timing.probe_timeout);
         let me = Name::clone(&self.me);
         let source = Some(Source { address: self.config.address, node: &me });
-        let crc = self.crc_for(asked.node);
-        self.send(asked.target, crc, &[Message::Ping(Ping { seq, node: asked.node, source })], out);
+        self.send(asked.target, &[Message::Ping(Ping { seq, node: asked.node, source })], out);
     }
 
     pub(super) fn relay_acked(&mut self, seq: u32, out: &mut Output) {
         let Some(relay) = self.relays.0.remove(&seq) else { return };
         self.deadlines.disarm(&Timer::Relay(seq));
-        self.send(relay.to, relay.crc, &[Message::Ack { seq: relay.asked_seq, payload: &[] }], out);
+        self.send(relay.to, &[Message::Ack { seq: relay.asked_seq, payload: &[] }], out);
     }
 
     pub(super) fn relay_expired(&mut self, seq: u32, out: &mut Output) {
         let Some(relay) = self.relays.0.remove(&seq) else { return };
         if relay.nack {
-            self.send(relay.to, relay.crc, &[Message::Nack { seq: relay.asked_seq }], out);
+            self.send(relay.to, &[Message::Nack { seq: relay.asked_seq }], out);
         }
     }
 }

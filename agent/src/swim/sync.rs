@@ -11,6 +11,7 @@ use shared::event::MemberStatus;
 
 use super::admission::Rejection;
 use super::codec::{Doubt, Message, State};
+use super::deadlines::Timer;
 use super::member::Name;
 use super::stream::{self, PushPull, StreamMessage};
 use super::versions;
@@ -45,7 +46,8 @@ impl Swim {
         }
     }
 
-    pub(super) fn start_compare(&mut self, out: &mut Output) {
+    pub(super) fn start_compare(&mut self, now: Moment, out: &mut Output) {
+        self.deadlines.arm(Timer::PushPull, now + self.config.timing.push_pull_after(self.live()));
         let Some(name) = self.some_peers(1, |member| member.state == State::Alive).pop() else { return };
         let Some(member) = self.members.get(&name) else { return };
         let with = member.address;

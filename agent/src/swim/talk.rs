@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::broadcast::{Carrier, Class};
+use super::broadcast::{Carrier, Class, Times};
 use super::codec::{Message, State};
 use super::deadlines::Timer;
 use super::member::{Member, Name};
@@ -102,18 +102,20 @@ impl Swim {
         }
     }
 
-    /// Sends `first`, with as many rumours as fit beside it.
-    pub(super) fn send(&mut self, to: SocketAddr, crc: bool, first: &[Message<'_>], out: &mut Output) {
+    /// Sends `first`, with as many rumours as fit beside it. Without a CRC, as memberlist: what is said to
+    /// one member is short, and the kernel sums it up already.
+    pub(super) fn send(&mut self, to: SocketAddr, first: &[Message<'_>], out: &mut Output) {
         let mut parts: Vec<Arc<[u8]>> = first.iter().map(|message| Arc::from(message.to_bytes())).collect();
         let used: usize = parts.iter().map(|part| part.len() + COMPOUND_PART_BYTES).sum();
         parts.extend(self.take_rumours(Carrier::Ride, used, parts.len()));
-        out.packets.push(Packet { to, bytes: pack(&parts, crc) });
+        out.packets.push(Packet { to, bytes: pack(&parts, false) });
     }
 
     fn take_rumours(&mut self, carrier: Carrier, used: usize, parts: usize) -> Vec<Arc<[u8]>> {
         let room = PACKET_BYTES_MAX.saturating_sub(self.config.seal_bytes + CRC_BYTES + COMPOUND_BYTES + used);
-        let transmits_max = self.config.timing.transmits_max(self.live().max(1));
-        self.broadcasts.take(carrier, room, COMPOUND_PARTS_MAX - parts.min(COMPOUND_PARTS_MAX), transmits_max)
+        let live = self.live().max(1);
+        let times = Times::new(self.config.timing.transmits_max(live), live - 1);
+        self.broadcasts.take(carrier, room, COMPOUND_PARTS_MAX - parts.min(COMPOUND_PARTS_MAX), times)
     }
 
     /// Tells rumours to a few members, the lately dead included: they may want to refute.
@@ -144,8 +146,9 @@ impl Swim {
                 self.deadlines.arm(Timer::Probe, now + after);
             }
             if self.deadlines.at(&Timer::PushPull).is_none() {
+                // Before the first a time of chance more, so that not all compare in step: as memberlist.
                 let every = self.config.timing.push_pull_after(self.live());
-                let after = every.mul_f64(self.dice.random_range(0.5..1.5));
+                let after = every.mul_f64(self.dice.random_range(1.0..2.0));
                 self.deadlines.arm(Timer::PushPull, now + after);
             }
         } else {
@@ -184,6 +187,6 @@ impl Swim {
     }
 }
 
-pub(super) fn knows_crc(member: &Member) -> bool {
+fn knows_crc(member: &Member) -> bool {
     member.versions[1] >= CRC_PROTOCOL && member.state != State::Left
 }
