@@ -167,13 +167,7 @@ impl Broadcasts {
     }
 
     /// Takes rumours that fit `room` bytes, each with the cost of a part, and counts them as told.
-    pub(super) fn take(
-        &mut self,
-        carrier: Carrier,
-        mut room: usize,
-        parts_max: usize,
-        times: Times,
-    ) -> Vec<Arc<[u8]>> {
+    pub(super) fn take(&mut self, carrier: Carrier, mut room: usize, parts_max: usize, times: Times) -> Vec<Arc<[u8]>> {
         let mut fitting = Vec::new();
         for (rank, rumour) in &self.queue {
             if fitting.len() >= parts_max || room <= COMPOUND_PART_BYTES || (rank.rides && carrier == Carrier::Gossip) {
@@ -236,8 +230,11 @@ mod tests {
 
     #[track_caller]
     fn check(queue: &mut Broadcasts, carrier: Carrier, room: usize, expected: &[&str]) {
-        let told: Vec<String> =
-            queue.take(carrier, room, 255, Times::new(2, 50)).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+        let told: Vec<String> = queue
+            .take(carrier, room, 255, Times::new(2, 50))
+            .iter()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
         assert_eq!(told, expected);
     }
 
