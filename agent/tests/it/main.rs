@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where and ends")]
 
 mod bad_input;
+mod coexist;
 mod commands;
 mod dns;
 mod events;
@@ -11,6 +12,7 @@ mod kill;
 mod pool;
 mod pool_lan;
 mod pool_mixed;
+mod rejoin;
 mod server;
 mod sim;
 mod support;

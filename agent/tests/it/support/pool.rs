@@ -68,6 +68,11 @@ impl PoolOf {
         &mut self.agents[place].1
     }
 
+    /// Its data directory.
+    pub(crate) fn data(&self, place: usize) -> std::path::PathBuf {
+        self.dir.path().join(&self.agents[place].0).join("data")
+    }
+
     pub(crate) fn seen_by(&self, place: usize) -> Seen {
         seen_by(&self.agents[place].1)
     }
