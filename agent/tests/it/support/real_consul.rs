@@ -27,7 +27,6 @@ pub(crate) struct RealConsul {
 
 impl RealConsul {
     /// Starts `consul agent -dev -node=one` and waits until it leads.
-<<<<<<< HEAD
     pub(crate) fn start(program: &Path) -> Self {
         let real = Self::launch(program, &["-dev", "-node=one"]);
         let ask = || real.http("/v1/health/node/one");
@@ -45,10 +44,6 @@ impl RealConsul {
 
     fn launch(program: &Path, more: &[&str]) -> Self {
         let ip = own_address();
-=======
-    pub(crate) fn start(program: &PathBuf) -> Self {
-        let ip = super::own_address();
->>>>>>> fd97d54 (agent/tests: rejoin, discovery and coexistence with real processes)
         let process = Command::new(program)
             .args(["agent", "-log-level=err"])
             .args([format!("-bind={ip}"), format!("-client={ip}")])
