@@ -63,8 +63,7 @@ fn one_that_left_comes_back_only_when_it_is_told_to() {
 fn a_file_that_cannot_be_written_is_told_and_the_agent_goes_on() {
     let dir = scratch();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).expect("a directory");
-    std::fs::write(data.join("serf"), "in the way").expect("a file");
+    std::fs::create_dir_all(data.join("serf/local.snapshot")).expect("a directory in the file's place");
     let agent = Agent::start(dir.path(), &["-node=n1", &format!("-data-dir={}", data.display())]);
     eventually("the warning", || agent.log(), |log| log.contains("Failed to update snapshot"));
     assert_eq!(agent.get("/v1/agent/self").status, 200);
