@@ -13,15 +13,19 @@ fn snapshot(data: &Path) -> String {
 
 #[track_caller]
 fn sees(agent: &Agent, count: usize) {
-    within(SOON, "who is alive for it", || seen_by(agent), |seen| {
-        seen.values().filter(|(status, _)| *status == "alive").count() == count
-    });
+    within(
+        SOON,
+        "who is alive for it",
+        || seen_by(agent),
+        |seen| seen.values().filter(|(status, _)| *status == "alive").count() == count,
+    );
 }
 
 #[test]
 fn a_killed_agent_goes_back_to_its_pool_by_itself() {
     let mut pool = PoolOf::joined(3, &[], &[]);
-    let places: Vec<_> = pool.agents.iter().map(|(name, agent)| format!("alive: {name} {}:8301\n", agent.address)).collect();
+    let places: Vec<_> =
+        pool.agents.iter().map(|(name, agent)| format!("alive: {name} {}:8301\n", agent.address)).collect();
     let data = pool.data(1);
     let is_whole = |text: &String| places.iter().all(|line| text.contains(line));
     eventually("the file names all", || snapshot(&data), is_whole);
@@ -39,7 +43,11 @@ fn a_killed_agent_goes_back_to_its_pool_by_itself() {
 fn one_that_left_comes_back_only_when_it_is_told_to() {
     let mut pool = PoolOf::joined(2, &[], &[]);
     let data = pool.data(1);
-    eventually("the file names both", || snapshot(&data), |text| text.contains("alive: n1 ") && text.contains("alive: n2 "));
+    eventually(
+        "the file names both",
+        || snapshot(&data),
+        |text| text.contains("alive: n1 ") && text.contains("alive: n2 "),
+    );
     pool.at(1).put("/v1/agent/leave", "");
     assert_eq!(pool.at(1).ended().code, Some(0));
     assert!(snapshot(&data).contains("\nleave\n"), "{}", snapshot(&data));
@@ -55,7 +63,11 @@ fn one_that_left_comes_back_only_when_it_is_told_to() {
     other.at(1).put("/v1/agent/leave", "");
     other.at(1).ended();
     other.at(1).start_again();
-    eventually("a file of its own", || snapshot(&data), |text| text.contains("alive: n2 ") && !text.contains("alive: n1 "));
+    eventually(
+        "a file of its own",
+        || snapshot(&data),
+        |text| text.contains("alive: n2 ") && !text.contains("alive: n1 "),
+    );
     assert_eq!(other.said("Attempting re-join"), 0);
 }
 
