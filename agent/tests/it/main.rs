@@ -8,6 +8,7 @@ mod coexist;
 mod commands;
 mod dns;
 mod events;
+mod hostile;
 mod kill;
 mod pool;
 mod pool_lan;

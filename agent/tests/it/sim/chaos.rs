@@ -9,8 +9,8 @@ use rand::{Rng, SeedableRng};
 use super::machine::Flaw;
 use super::schedule::Schedule;
 
-/// Runs of one build, each from a fresh seed: some fifteen seconds unoptimised.
-const RUNS: u64 = 1_000;
+/// Runs of one build, each from a fresh seed: less than half a minute of one core, unoptimised.
+const RUNS: u64 = 2_000;
 /// Seeds in which a flaw must show.
 const SEEDS: u64 = 400;
 
