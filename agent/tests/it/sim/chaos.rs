@@ -36,10 +36,10 @@ fn commit() -> String {
     if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
-fn report(schedule: Schedule) -> String {
+fn report(schedule: Schedule, flaw: Option<Flaw>) -> String {
     let seed = schedule.seed;
-    let shortest = schedule.shorten(None);
-    let (outcome, world) = shortest.live(None, true);
+    let shortest = schedule.shorten(flaw);
+    let (outcome, world) = shortest.live(flaw, true);
     let log: Vec<String> = world.log().map(|line| format!("    {line}\n")).collect();
     format!(
         "{}\n  at commit {}, seed {seed}; the shortest schedule that still fails:\n{shortest}  the last of it:\n{}  \
@@ -63,7 +63,7 @@ fn whatever_happens_nothing_is_breached_and_the_living_agree_in_the_end() {
         let Ok((outcome, taken, checked)) = lived else {
             panic!("swim panicked at commit {}, seed {seed}:\n{schedule}", commit());
         };
-        assert!(outcome.is_ok(), "{}", report(schedule));
+        assert!(outcome.is_ok(), "{}", report(schedule, None));
         steps += taken;
         checks += checked;
     }
@@ -78,6 +78,20 @@ fn a_seed_runs_the_same_way_each_time() {
             (world.steps, world.packets_sent, world.bytes_sent, world.log().map(str::to_owned).collect::<Vec<_>>())
         };
         assert_eq!(once(), once());
+    }
+}
+
+#[test]
+fn a_failure_is_shown_as_the_shortest_schedule_that_fails() {
+    let fails = |seed: &u64| Schedule::random(*seed).live(Some(Flaw::TakesOlderClaims), false).0.is_err();
+    let seed = (0..SEEDS).find(fails).expect("one seed shows the flaw");
+    let whole = Schedule::random(seed);
+    let report = report(whole.clone(), Some(Flaw::TakesOlderClaims));
+    println!("{report}");
+    let deeds = report.lines().filter(|line| whole.deeds.iter().any(|(_, deed)| line.ends_with(&deed.to_string())));
+    assert!(deeds.count() < 2 * whole.deeds.len(), "something was left out:\n{report}");
+    for words in ["an incarnation decreased", "at commit", "members, each joining", "says", "again: SIM_SEED="] {
+        assert!(report.contains(words), "no {words:?} in:\n{report}");
     }
 }
 
