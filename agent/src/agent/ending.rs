@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shared::event::{AgentEvent, MemberState, MemberStatus};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::build::Running;
 use super::quorum::{self, Cost, Voters};
@@ -14,6 +15,8 @@ use crate::control::Refused;
 /// For answers that are on their way when the edges stop.
 const EDGES_END: Duration = Duration::from_secs(3);
 const PARTS_END: Duration = Duration::from_secs(5);
+/// For the last event to be published behind all that waits there.
+const LAST_EVENT_MAX: Duration = Duration::from_secs(1);
 
 /// What asks the agent to end.
 #[derive(Debug)]
@@ -93,8 +96,8 @@ impl Running {
     pub(super) async fn stop(self, code: u8, reason: &str, leaving: bool) -> u8 {
         tracing::info!(target: "agent", "Requesting shutdown");
         let _ = self.agent_events.try_send(AgentEvent::Stopping { reason: reason.to_owned(), leaving });
-        // The last event must reach the streams before they end.
-        tokio::task::yield_now().await;
+        // The last event must reach the streams before they end: the pump takes no more after it.
+        let _ = timeout(LAST_EVENT_MAX, self.agent_events.closed()).await;
         for (protocol, network, addresses) in
             [("DNS", "tcp", &self.dns), ("DNS", "udp", &self.dns), ("HTTP", "tcp", &self.http)]
         {

@@ -28,7 +28,14 @@ pub async fn run(bus: Bus, mut sources: Sources, end: CancellationToken) {
             biased;
             Some(notice) = sources.raft.recv() => publish(&bus, from_raft(notice)),
             Some(event) = sources.members.recv() => publish(&bus, Body::Member(event)),
-            Some(event) = sources.agent.recv() => publish(&bus, Body::Agent(event)),
+            Some(event) = sources.agent.recv() => {
+                let is_last = matches!(event, AgentEvent::Stopping { .. });
+                publish(&bus, Body::Agent(event));
+                if is_last {
+                    // The root waits for this before it ends the streams.
+                    sources.agent.close();
+                }
+            }
             () = bus.log_level_changed() => lines.set_level(bus.log_level()),
             Some(line) = lines.next() => publish_line(&bus, &lines, &line),
             () = end.cancelled() => break,
