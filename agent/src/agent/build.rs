@@ -10,6 +10,7 @@ use shared::event::{AgentEvent, MemberEvent, Pool};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::claims::{claims, start_checks};
 use super::servers::{self, View};
 use super::tags::{self, tags};
 use crate::backend::{self, Backend, Others, Watches};
@@ -19,12 +20,11 @@ use crate::events::{Bus, Sources, pump};
 use crate::gossip::seal::{Key, Seal};
 use crate::gossip::{self, Gossip};
 use crate::leader::Duties;
-use crate::local::{self, Local};
+use crate::local::Local;
 use crate::logs::Logs;
 use crate::raft::bootstrap::Own;
 use crate::raft::forming::Forming;
 use crate::raft::{self, Raft};
-use crate::store::command::NodeFields;
 use crate::swim::admission::Admission;
 use crate::swim::timing::Timing;
 use crate::tasks::Tasks;
@@ -111,9 +111,11 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
     let (control, orders) = Control::new();
     let edges = tasks.child();
+    let local = Local::new(claims(ground));
     let (dns, http) =
-        start_edges(ground, &edges, sockets.dns, sockets.http, &lan, wan.as_ref(), &backend, &bus, control)?;
-    Local::start(node(ground), backend.clone(), lan.members(), &workers);
+        start_edges(ground, &edges, sockets.dns, sockets.http, &lan, wan.as_ref(), &backend, &local, &bus, control)?;
+    local.start(backend.clone(), lan.members(), &workers);
+    start_checks(config, local, &workers);
     let _ = agent_events.try_send(running_event(ground));
     Ok(Running {
         edges,
@@ -337,6 +339,7 @@ fn start_edges(
     lan: &Gossip,
     wan: Option<&Gossip>,
     backend: &Backend,
+    local: &Local,
     bus: &Bus,
     control: Control,
 ) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), StartError> {
@@ -354,6 +357,7 @@ fn start_edges(
     }
     let context = Arc::new(api::Context {
         backend: backend.clone(),
+        local: local.clone(),
         lan: lan.clone(),
         wan: wan.cloned(),
         logs: ground.logs.clone(),
@@ -436,17 +440,6 @@ fn rpc_limits(config: &Config) -> rpc::Limits {
         handshake: config.limits.rpc_handshake_timeout,
         connections_of_one_max: config.limits.rpc_max_conns_per_client,
     }
-}
-
-/// What this agent claims of its own node.
-fn node(ground: &Ground) -> NodeFields {
-    let config = &ground.config;
-    let (lan, wan) = (config.advertise_addr, config.advertise_addr_wan);
-    let id = ground.node_id.to_string();
-    let mut node = local::node_fields(&config.node_name, &id, &config.datacenter, lan, wan);
-    node.tagged_addresses.extend(config.tagged_addresses.clone());
-    node.meta.extend(config.node_meta.clone());
-    node
 }
 
 fn running_event(ground: &Ground) -> AgentEvent {

@@ -2,6 +2,7 @@
 //! Nobody imports it but `cli`. It alone asks the machine for its name, its addresses and its signals.
 
 mod build;
+mod claims;
 mod ending;
 pub mod quorum;
 mod servers;

@@ -42,15 +42,15 @@ pub(super) async fn oneself(call: Call, _: Method) -> Result<Response, Refusal> 
 /// Strings by section, as `info` prints them.
 fn stats(context: &Context) -> BTreeMap<&'static str, Value> {
     let status = context.backend.status();
-    let registered = context.control.registered();
+    let (services, checks) = (context.local.services().len(), context.local.checks().len());
     let mut stats = BTreeMap::from([
         (
             "agent",
             texts([
-                ("check_monitors", registered.monitors.to_string()),
-                ("check_ttls", registered.ttls.to_string()),
-                ("checks", registered.checks.to_string()),
-                ("services", registered.services.to_string()),
+                ("check_monitors", checks.to_string()),
+                ("check_ttls", "0".to_owned()),
+                ("checks", checks.to_string()),
+                ("services", services.to_string()),
             ]),
         ),
         (

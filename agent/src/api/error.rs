@@ -58,6 +58,8 @@ pub(super) enum Error {
     /// A parameter that would change the answer and is not there yet.
     #[error("The parameter {0:?} is not supported by this agent yet")]
     Unsupported(&'static str),
+    #[error("unknown service ID: {0}")]
+    UnknownService(String),
     #[error("Coordinate support disabled")]
     CoordinatesOff,
     /// Consul's words for what is wrong with a coordinate.
@@ -90,6 +92,7 @@ impl Error {
         match self {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Blocked => StatusCode::FORBIDDEN,
+            Self::UnknownService(_) => StatusCode::NOT_FOUND,
             Self::CoordinatesOff => StatusCode::UNAUTHORIZED,
             Self::Missing(_)
             | Self::Index

@@ -19,6 +19,7 @@ mod kv;
 mod metrics;
 mod monitor;
 mod operator;
+mod registered;
 mod reply;
 mod router;
 mod server;
@@ -40,12 +41,14 @@ pub use self::server::serve;
 use crate::backend::Backend;
 use crate::events::Bus;
 use crate::gossip::Gossip;
+use crate::local::Local;
 use crate::logs::Logs;
 use crate::telemetry::Telemetry;
 
 /// What of the agent answers are made from. Made by the root, never changed.
 pub struct Context {
     pub backend: Backend,
+    pub local: Local,
     pub lan: Gossip,
     /// Servers only.
     pub wan: Option<Gossip>,
@@ -88,20 +91,6 @@ pub trait Control: Send + Sync {
 
     /// Reads the configuration again.
     fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
-
-    /// What is registered with this agent.
-    fn registered(&self) -> Registered {
-        Registered::default()
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Registered {
-    pub services: usize,
-    pub checks: usize,
-    /// Checks that run something.
-    pub monitors: usize,
-    pub ttls: usize,
 }
 
 const GET: &[Method] = &[Method::Get];
@@ -110,6 +99,7 @@ const ALL: &[Method] = &[Method::Get, Method::Put, Method::Delete];
 
 /// A path that ends in `/` is a prefix, and what follows is the call's tail.
 static ENDPOINTS: &[Endpoint] = endpoints![
+    "/v1/agent/checks"                   GET  registered::checks,
     "/v1/agent/events"                   GET  agent::events,
     "/v1/agent/force-leave/"             PUT  agent::force_leave,
     "/v1/agent/host"                     GET  host::host,
@@ -120,6 +110,8 @@ static ENDPOINTS: &[Endpoint] = endpoints![
     "/v1/agent/monitor"                  GET  monitor::monitor,
     "/v1/agent/reload"                   PUT  agent::reload,
     "/v1/agent/self"                     GET  agent::oneself,
+    "/v1/agent/service/"                 GET  registered::service,
+    "/v1/agent/services"                 GET  registered::services,
     "/v1/catalog/datacenters"            GET  catalog::datacenters,
     "/v1/catalog/node-services/"         GET  catalog::node_services,
     "/v1/catalog/node/"                  GET  catalog::node,

@@ -17,6 +17,7 @@ use super::{Context, Control, router};
 use crate::backend::{self, Backend, Others, Watches};
 use crate::events::Bus;
 use crate::gossip::{self, Gossip};
+use crate::local::{Claims, Definition, Local};
 use crate::logs::Logs;
 use crate::raft::{self, Raft};
 use crate::store::command::{CheckFields, CheckStatus, NodeFields, Registration, ServiceFields};
@@ -34,6 +35,30 @@ impl Control for Deaf {
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         std::future::ready(Ok(())).boxed()
     }
+}
+
+/// One service with a check that warns.
+fn registered() -> Local {
+    let text = str::to_owned;
+    let service = ServiceFields {
+        id: text("w1"),
+        name: text("web"),
+        tags: vec![text("t")],
+        port: 80,
+        weights: (1, 1),
+        ..ServiceFields::default()
+    };
+    let check = CheckFields {
+        id: text("service:w1"),
+        name: text("up"),
+        status: CheckStatus::Warning,
+        output: text("hm"),
+        service_id: text("w1"),
+        kind: text("script"),
+        ..CheckFields::default()
+    };
+    let services = vec![Definition { service, checks: vec![check] }];
+    Local::new(Claims { services, ..Claims::default() })
 }
 
 /// A server that leads and has registered itself.
@@ -128,6 +153,7 @@ impl Lab {
         backend.write(oneself().into()).await.expect("registered");
         let context = Context {
             backend,
+            local: registered(),
             lan: pool("one", Pool::Lan, &tasks).await,
             wan: Some(pool("one.dc1", Pool::Wan, &tasks).await),
             logs: Logs::detached(Level::Info),
@@ -482,5 +508,19 @@ async fn a_client_that_knows_no_server_says_so() {
     let oneself: serde_json::Value = serde_json::from_str(&lab.ask("GET /v1/agent/self").await.body).expect("JSON");
     assert_eq!(oneself["Stats"]["consul"]["server"], "false");
     assert_eq!(oneself["Stats"]["raft"], serde_json::Value::Null);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn what_is_registered_with_the_agent_is_told_as_the_reference_tells_it() {
+    let lab = Lab::new().await;
+    let service = r#""ID":"w1","Service":"web","Tags":["t"],"Meta":{},"Port":80,"Address":"","Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false"#;
+    lab.check("GET /v1/agent/services", 200, &format!(r#"{{"w1":{{{service}}}}}"#)).await;
+    let one = lab.ask("GET /v1/agent/service/w1").await;
+    let hash = one.headers["x-consul-contenthash"].to_str().expect("text").to_owned();
+    assert_eq!(one.body, format!(r#"{{{service},"ContentHash":"{hash}"}}"#));
+    lab.check("GET /v1/agent/service/nope", 404, "unknown service ID: nope").await;
+    let check = r#""Node":"one","CheckID":"service:w1","Name":"up","Status":"warning","Notes":"","Output":"hm","ServiceID":"w1","ServiceName":"web","ServiceTags":["t"],"Type":"script","Definition":{},"CreateIndex":0,"ModifyIndex":0"#;
+    lab.check("GET /v1/agent/checks", 200, &format!(r#"{{"service:w1":{{{check}}}}}"#)).await;
     lab.end().await;
 }

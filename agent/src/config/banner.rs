@@ -12,6 +12,9 @@ pub struct Warning {
 }
 
 /// Where the deployment table stands that two warnings point to.
+const SCRIPTS: &str = "using enable-script-checks without ACLs and without allow_write_http_from is DANGEROUS, \
+                       use enable-local-script-checks instead, see \
+                       https://www.hashicorp.com/blog/protecting-consul-from-rce-risk-in-specific-configurations/";
 const TABLE: &str = "https://www.consul.io/docs/internals/consensus.html#deployment-table";
 
 /// The text before the log, up to and with the empty line after it. `version` is ours.
@@ -85,6 +88,9 @@ pub fn messages(loaded: &Loaded) -> Vec<String> {
     }
     if expect > 0 {
         all.push(format!("bootstrap_expect > 0: expecting {expect} servers"));
+    }
+    if config.checks.enable_script && config.http.allow_write_http_from.is_empty() {
+        all.push(SCRIPTS.to_owned());
     }
     all
 }

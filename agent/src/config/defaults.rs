@@ -238,6 +238,7 @@ impl Config {
             ui: Ui::default(),
             log: Log::default(),
             checks: Checks::default(),
+            services: Vec::new(),
             default_query_time: 5 * MINUTE,
             max_query_time: 10 * MINUTE,
             session_ttl_min: Duration::ZERO,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::definitions;
 use super::keys::{self, Found, Key, Kind};
 use super::problem::BadFile;
 
@@ -82,6 +83,12 @@ impl Written {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             match keys::find(&path) {
                 _ if value.is_null() => {}
+                Found::Key(key) if matches!(key.path, "service" | definitions::KEY) => {
+                    let all = definitions::read(&path, value, source.format, bad);
+                    if let (false, Found::Key(key)) = (all.is_empty(), keys::find(definitions::KEY)) {
+                        self.put(key, Value::Array(all), &source.name);
+                    }
+                }
                 Found::Unknown => bad.unknown.push((path.clone(), keys::nearest(&path))),
                 Found::Key(key) => match fit(key.kind, value, &path, source.format) {
                     Ok(value) => self.put(key, value, &source.name),
@@ -121,7 +128,7 @@ fn parse(source: &Source) -> Result<Map<String, Value>, String> {
 }
 
 /// A list of one block is that block: both notations write blocks so.
-fn single(value: &Value) -> &Value {
+pub(super) fn single(value: &Value) -> &Value {
     match value {
         Value::Array(list) => match list.as_slice() {
             [one] if !one.is_array() => one,
@@ -132,7 +139,7 @@ fn single(value: &Value) -> &Value {
 }
 
 /// What Go calls the type of a value.
-fn go_type(value: &Value, format: Format) -> &'static str {
+pub(super) fn go_type(value: &Value, format: Format) -> &'static str {
     match value {
         Value::Null => "nil",
         Value::Bool(_) => "bool",
@@ -146,7 +153,7 @@ fn go_type(value: &Value, format: Format) -> &'static str {
 }
 
 /// The value as its kind wants it, or Consul's words for why it is not.
-fn fit(kind: Kind, value: &Value, path: &str, format: Format) -> Result<Value, Vec<String>> {
+pub(super) fn fit(kind: Kind, value: &Value, path: &str, format: Format) -> Result<Value, Vec<String>> {
     let wrong = |expected: &str| {
         let found = go_type(value, format);
         Err(vec![format!("'{path}' expected type '{expected}', got unconvertible type '{found}'")])

@@ -416,6 +416,7 @@ fn process(v: &mut Values<'_>, config: &mut Config) {
         enable_script: v.bool("enable_script_checks").unwrap_or(false),
         enable_local_script: (v.bool("enable_local_script_checks")).or(v.bool("enable_script_checks")).unwrap_or(false),
     };
+    config.services = super::definitions::meant(v, config.checks.enable_script || config.checks.enable_local_script);
     config.enable_debug = v.bool("enable_debug").unwrap_or(config.dev);
     config.disable_remote_exec = v.bool("disable_remote_exec").unwrap_or(true);
     config.disable_update_check = v.bool("disable_update_check").unwrap_or(false);

@@ -9,6 +9,7 @@ mod arguments;
 mod banner;
 mod debug;
 mod defaults;
+mod definitions;
 mod document;
 mod hcl;
 mod keys;
@@ -28,6 +29,7 @@ mod values;
 pub use arguments::help;
 pub use banner::{Warning, banner, messages, warnings};
 pub use debug::debug_config;
+pub use definitions::{Check, InitialStatus, Service};
 pub use keys::listing;
 pub use load::{Loaded, Notice, load, validate};
 pub use place::Place;
@@ -115,6 +117,7 @@ pub struct Config {
     pub ui: Ui,
     pub log: Log,
     pub checks: Checks,
+    pub services: Vec<Service>,
 
     pub default_query_time: Duration,
     pub max_query_time: Duration,

@@ -9,7 +9,7 @@ const ACL: &str = "access control is not built yet, and running open what was me
 const TLS: &str = "TLS is not built yet, and speaking in the clear what was meant secret is no option";
 const WITHOUT_TLS: &str = "it only matters with TLS, which is refused";
 const WITHOUT_ACL: &str = "it only matters with access control, which is refused";
-const NO_CHECKS: &str = "checks are not run yet";
+const NO_HTTP_CHECKS: &str = "only script checks are run yet";
 const STANDARD_OUTPUT: &str = "the log goes to standard output";
 pub(super) const ENTERPRISE: &str = "it is of Consul Enterprise; Consul says so too";
 pub(super) const DEPRECATED: &str = "it is deprecated; Consul says so too";
@@ -17,7 +17,7 @@ const NO_MESH: &str = "the service mesh is not built";
 const INTERNAL: &str = "it is internal to Consul";
 const NO_AUTOPILOT: &str = "no server is removed by itself yet";
 const METRICS: &str = "metrics are read at /v1/agent/metrics; nothing is pushed";
-const DEFINITIONS: &str = "definitions in files are not read yet";
+const DEFINITIONS: &str = "a check is only read within the service it belongs to";
 const RPC_LIMITS: &str = "the rate of requests between agents is not limited yet, only their number";
 const NO_CACHE: &str = "the agent cache is not built; every answer is fresh";
 const CONSOLE: &str = "the user interface is the console";
@@ -89,9 +89,9 @@ pub(super) const TABLE: &[Key] = &[
     refused("cert_file", Text, TLS),
     refused("check", Any, DEFINITIONS),
     harmless("check_deregister_interval_min", Duration, INTERNAL),
-    harmless("check_output_max_size", Int, NO_CHECKS),
+    works("check_output_max_size", Int),
     harmless("check_reap_interval", Duration, INTERNAL),
-    harmless("check_update_interval", Duration, NO_CHECKS),
+    works("check_update_interval", Duration),
     refused("checks", Any, DEFINITIONS),
     works("client_addr", Text),
     refused("config_entries", Any, NO_MESH),
@@ -107,7 +107,7 @@ pub(super) const TABLE: &[Key] = &[
     works("disable_keyring_file", Bool),
     harmless("disable_remote_exec", Bool, "there is no remote execution"),
     harmless("disable_update_check", Bool, "nothing is sent anywhere; there is nothing to switch off"),
-    harmless("discard_check_output", Bool, NO_CHECKS),
+    works("discard_check_output", Bool),
     harmless("discovery_max_stale", Duration, "answers are never that stale"),
     works("dns_config.a_record_limit", Int),
     works("dns_config.allow_stale", Bool),
@@ -129,11 +129,11 @@ pub(super) const TABLE: &[Key] = &[
     harmless("dns_config.use_cache", Bool, NO_CACHE),
     works("domain", Text),
     refused("enable_acl_replication", Bool, ACL),
-    harmless("enable_agent_tls_for_checks", Bool, NO_CHECKS),
+    harmless("enable_agent_tls_for_checks", Bool, NO_HTTP_CHECKS),
     harmless("enable_central_service_config", Bool, NO_MESH),
     harmless("enable_debug", Bool, "there is no profiler"),
-    harmless("enable_local_script_checks", Bool, NO_CHECKS),
-    harmless("enable_script_checks", Bool, NO_CHECKS),
+    works("enable_local_script_checks", Bool),
+    works("enable_script_checks", Bool),
     harmless("enable_syslog", Bool, STANDARD_OUTPUT),
     works("encrypt", Text),
     works("encrypt_verify_incoming", Bool),
@@ -221,8 +221,8 @@ pub(super) const TABLE: &[Key] = &[
     refused("serf_wan_allowed_cidrs", Texts, "limits on who may join are not built yet"),
     works("server", Bool),
     harmless("server_name", Text, WITHOUT_TLS),
-    refused("service", Any, DEFINITIONS),
-    refused("services", Any, DEFINITIONS),
+    works("service", Any),
+    works("services", Any),
     harmless("session_ttl_min", Duration, "sessions are not built yet"),
     works("skip_leave_on_interrupt", Bool),
     harmless("snapshot_agent", Any, ENTERPRISE),

@@ -326,3 +326,65 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn services_are_read_from_both_notations_and_add_up() {
+    let services = |line: &str| good(line).config.services;
+    let one = services(r#"-dev -hcl {"service":{"Name":"web","tags":["a"],"port":80,"address":"1.2.3.4"}}"#);
+    assert_eq!((&*one[0].id, &*one[0].name, one[0].port, one[0].weights), ("web", "web", 80, (1, 1)));
+    let tagged: Vec<_> = one[0].tagged_addresses.iter().map(|(tag, at)| format!("{tag}={}:{}", at.0, at.1)).collect();
+    assert_eq!(tagged, ["lan_ipv4=1.2.3.4:80", "wan_ipv4=1.2.3.4:80"]);
+    let block = "service{name=\"api\"~id=\"a1\"~meta{rack=\"7\"}~weights{passing=3}~enable_tag_override=true}";
+    let both = services(&format!(r#"-dev -hcl {{"services":[{{"name":"x"}},{{"name":"y"}}]}} -hcl {block}"#));
+    assert_eq!(both.iter().map(|s| &*s.id).collect::<Vec<_>>(), ["x", "y", "a1"]);
+    assert_eq!((both[2].weights, both[2].enable_tag_override, &*both[2].meta["rack"]), ((3, 1), true, "7"));
+    let checks = |of: &str| services(&format!(r#"-dev -enable-script-checks -hcl {{"service":{{"name":"w",{of}}}}}"#))[0].checks.clone();
+    let lone = checks(r#""check":{"args":["true"],"interval":"1s","name":"up"}"#);
+    assert_eq!((&*lone[0].id, &*lone[0].name, lone[0].timeout.as_secs()), ("service:w", "up", 30));
+    let two = checks(r#""checks":[{"args":["a"],"interval":"1ms"}],"check":{"id":"c","args":["b"],"interval":"5s"}"#);
+    assert_eq!(two.iter().map(|c| (&*c.id, c.interval.as_secs())).collect::<Vec<_>>(), [("service:w:1", 1), ("c", 5)]);
+    assert_eq!(two[0].name, "Service 'w' check");
+}
+
+#[test]
+fn services_are_refused_in_consuls_words() {
+    let service = |of: &str, expected: &str| refused(&format!(r#"-dev -hcl {{"service":{{{of}}}}}"#), expected);
+    let listed = |of: &str, expected: &str| service(of, &format!("==> 1 error occurred:\n\t* {expected}"));
+    let place = |text: &str| {
+        let shown = loaded(text).expect_err(text).to_string();
+        shown.split_once("failed to parse ").and_then(|(_, rest)| rest.split_once(": ")).map(|(_, why)| why.to_owned())
+    };
+    let unknown = place(r#"-dev -hcl {"service":{"name":"web","foo":1}}"#).expect("a place");
+    assert!(unknown.contains("* invalid config key service.foo"), "{unknown}");
+    let unknown = place(r#"-dev -hcl {"services":[{"name":"web","foo":1}]}"#).expect("a place");
+    assert!(unknown.contains("* invalid config key services[0].foo"), "{unknown}");
+    let wrong = place(r#"-dev -hcl {"service":{"name":"web","port":"80"}}"#).expect("a place");
+    assert!(wrong.contains("* 'service.port' expected type 'int', got unconvertible type 'string'"), "{wrong}");
+    let wrong = place(r#"-dev -hcl {"services":{"name":"web"}}"#).expect("a place");
+    assert!(wrong.contains("* 'services': source data must be an array or slice, got map"), "{wrong}");
+    listed(
+        r#""name":"web","weights":{"passing":-1,"warning":1}"#,
+        "Invalid weight definition for service web: Passing must be greater than 0",
+    );
+    listed(
+        r#""name":"web","meta":{"a.b":"x"}"#,
+        "invalid meta for service web: Couldn't load metadata pair ('a.b', 'x'): Key contains invalid characters",
+    );
+    listed(
+        r#""name":"web","check":{"args":["true"],"interval":"x"}"#,
+        "check[].interval: invalid duration: \"x\": time: invalid duration \"x\"",
+    );
+    listed(r#""name":"""#, "Failed to register service \"\": Service name missing");
+    listed(
+        r#""name":"web","check":{"args":["true"]}"#,
+        "Failed to register service \"web\": check 'Service 'web' check' is not valid: Interval must be > 0 for Script, HTTP, or TCP checks",
+    );
+    listed(
+        r#""name":"web","check":{"args":["true"],"interval":"1s"}"#,
+        "Failed to register service \"web\": Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
+    );
+    listed(
+        r#""name":"web","check":{"ttl":"5s"}"#,
+        "Failed to register service \"web\": check 'Service 'web' check': ttl is not built yet, only scripts are run: args and interval",
+    );
+}

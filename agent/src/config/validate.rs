@@ -108,6 +108,13 @@ fn addresses(v: &mut Values<'_>, config: &Config) {
 }
 
 fn node_meta(v: &mut Values<'_>, config: &Config) {
+    if let Some(fault) = meta_fault(&config.node_meta) {
+        v.refuse("node_meta", format!("node_meta invalid: {fault}"));
+    }
+}
+
+/// What is wrong with metadata of a node or a service.
+pub(super) fn meta_fault(meta: &BTreeMap<String, String>) -> Option<String> {
     let fault = |key: &str, value: &str| {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if key.is_empty() {
@@ -124,16 +131,9 @@ fn node_meta(v: &mut Values<'_>, config: &Config) {
             None
         }
     };
-    if config.node_meta.len() > META_PAIRS_MAX {
-        v.refuse(
-            "node_meta",
-            format!("node_meta invalid: Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"),
-        );
+    if meta.len() > META_PAIRS_MAX {
+        return Some(format!("Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"));
     }
-    for (key, value) in &config.node_meta {
-        if let Some(fault) = fault(key, value) {
-            let text = format!("node_meta invalid: Couldn't load metadata pair ('{key}', '{value}'): {fault}");
-            v.refuse("node_meta", text);
-        }
-    }
+    let mut faults = meta.iter().filter_map(|(key, value)| Some((key, value, fault(key, value)?)));
+    faults.next().map(|(key, value, fault)| format!("Couldn't load metadata pair ('{key}', '{value}'): {fault}"))
 }

@@ -1,34 +1,126 @@
 //! PURE: the ledger against the catalog's entry of this node, to marks and commands.
 
+use std::collections::BTreeSet;
+
 use super::ledger::{Claim, Ledger};
-use crate::store::command::{Command, NodeFields, Registration};
+use crate::store::command::{CheckFields, Command, Deregistration, NodeFields, Registration};
 use crate::store::query::NodeHealth;
 
-/// A claim to push.
+/// The service and the check that the leader keeps.
+const LEADERS_SERVICE: &str = "consul";
+const LEADERS_CHECK: &str = "serfHealth";
+
+/// Something to write. Once it is written, `claims` are as they say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    pub claim: Claim,
+    /// What it is about, and with it what goes along.
+    pub claims: Vec<Claim>,
+    pub is_removal: bool,
     pub command: Command,
 }
 
-/// Marks the ledger by what the catalog holds (none: it does not know this node).
+/// Marks the ledger by what the catalog holds (none: it does not know this node). Outputs of checks are
+/// told in their own time.
 pub fn compare(ledger: &mut Ledger, catalog: Option<&NodeHealth>) {
     let is_there = catalog.is_some_and(|there| is_same(ledger.node(), &there.node.fields));
-    if is_there {
-        ledger.mark_in_sync(Claim::Node);
-    } else {
-        ledger.mark_out_of_sync(Claim::Node);
+    mark(ledger, Claim::Node, is_there);
+    let services: Vec<_> = ledger.services().values().cloned().collect();
+    for mut service in services {
+        let there = catalog.and_then(|there| there.services.iter().find(|s| s.fields.id.eq_ignore_ascii_case(&service.id)));
+        if let Some(there) = there.filter(|_| service.enable_tag_override) {
+            ledger.adopt_tags(&service.id, &there.fields.tags);
+            service.tags.clone_from(&there.fields.tags);
+        }
+        mark(ledger, Claim::Service(service.id.clone()), there.is_some_and(|there| there.fields == service));
+    }
+    let checks: Vec<_> = ledger.checks().values().cloned().collect();
+    for check in checks {
+        let there = catalog.and_then(|there| there.checks.iter().find(|c| c.fields.id.eq_ignore_ascii_case(&check.id)));
+        let is_there = there.is_some_and(|there| is_same_check(&check, &there.fields));
+        mark(ledger, Claim::Check(check.id), is_there);
+    }
+    ledger.set_strays(catalog.map(|there| strays(ledger, there)).unwrap_or_default());
+}
+
+fn mark(ledger: &mut Ledger, claim: Claim, is_there: bool) {
+    match is_there {
+        true => ledger.mark_in_sync(claim),
+        false => ledger.mark_out_of_sync(&claim),
     }
 }
 
-/// What has to be written to make the catalog hold every claim, in this order.
+fn strays(ledger: &Ledger, there: &NodeHealth) -> BTreeSet<Claim> {
+    let services = there.services.iter().map(|service| &service.fields.id);
+    let services = services.filter(|id| *id != LEADERS_SERVICE && !has(ledger.services().keys(), id));
+    let checks = there.checks.iter().map(|check| &check.fields.id);
+    let checks = checks.filter(|id| *id != LEADERS_CHECK && !has(ledger.checks().keys(), id));
+    services.cloned().map(Claim::Service).chain(checks.cloned().map(Claim::Check)).collect()
+}
+
+fn has<'a>(mut ids: impl Iterator<Item = &'a String>, id: &str) -> bool {
+    ids.any(|known| known.eq_ignore_ascii_case(id))
+}
+
+/// What has to be written to make the catalog hold every claim and nothing else, in this order.
 pub fn pushes(ledger: &Ledger) -> Vec<Push> {
+    let register = |claims, service, checks, skip_node_update| {
+        let node = ledger.node().clone();
+        Push { claims, is_removal: false, command: Registration { node, skip_node_update, service, checks }.into() }
+    };
     let mut pushes = Vec::new();
-    if !ledger.is_in_sync(Claim::Node) {
-        let registration = Registration { node: ledger.node().clone(), ..Registration::default() };
-        pushes.push(Push { claim: Claim::Node, command: registration.into() });
+    if !ledger.is_in_sync(&Claim::Node) {
+        pushes.push(register(vec![Claim::Node], None, Vec::new(), false));
+    }
+    let node = || ledger.node().name.clone();
+    for stray in ledger.strays() {
+        let what = match stray.clone() {
+            Claim::Node => continue,
+            Claim::Service(service_id) => Deregistration::Service { node: node(), service_id },
+            Claim::Check(check_id) => Deregistration::Check { node: node(), check_id },
+        };
+        pushes.push(Push { claims: vec![stray.clone()], is_removal: true, command: Command::Deregister(what) });
+    }
+    let mut carried = BTreeSet::new();
+    for service in ledger.services().values() {
+        let claim = Claim::Service(service.id.clone());
+        if !ledger.is_in_sync(&claim) {
+            let open = |check: &&CheckFields| !ledger.is_in_sync(&Claim::Check(check.id.clone()));
+            let checks: Vec<_> = ledger.checks_of(&service.id).filter(open).cloned().collect();
+            carried.extend(checks.iter().map(|check| check.id.clone()));
+            let with = checks.iter().map(|check| Claim::Check(check.id.clone()));
+            let claims = std::iter::once(claim).chain(with).collect();
+            pushes.push(register(claims, Some(service.clone()), checks, true));
+        }
+    }
+    for check in ledger.checks().values().filter(|check| !carried.contains(&check.id)) {
+        let claim = Claim::Check(check.id.clone());
+        if !ledger.is_in_sync(&claim) {
+            // With its service, which the catalog may have lost meanwhile.
+            let service = ledger.services().get(&check.service_id).cloned();
+            pushes.push(register(vec![claim], service, vec![check.clone()], true));
+        }
     }
     pushes
+}
+
+/// After `push` was written: its claims are kept, unless they have changed on the way.
+pub fn pushed(ledger: &mut Ledger, push: &Push) {
+    let Command::Register(written) = &push.command else {
+        for claim in &push.claims {
+            ledger.removed(claim);
+        }
+        return;
+    };
+    for claim in &push.claims {
+        let is_same = match claim {
+            Claim::Node => written.node == *ledger.node(),
+            Claim::Service(id) => written.service.as_ref() == ledger.services().get(id),
+            Claim::Check(id) => written.checks.iter().find(|check| check.id == *id) == ledger.checks().get(id),
+        };
+        if is_same {
+            ledger.mark_in_sync(claim.clone());
+        }
+    }
 }
 
 /// Names and IDs are compared as the catalog looks them up.
@@ -41,12 +133,20 @@ fn is_same(claimed: &NodeFields, there: &NodeFields) -> bool {
         && claimed.meta == there.meta
 }
 
+fn is_same_check(claimed: &CheckFields, there: &CheckFields) -> bool {
+    CheckFields { output: String::new(), ..claimed.clone() } == CheckFields { output: String::new(), ..there.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use super::super::ledger::Definition;
     use super::*;
-    use crate::store::query::Node;
+    use crate::moment::WallTime;
+    use crate::store::Store;
+    use crate::store::command::{CheckStatus, Outcome, ServiceFields};
+    use crate::store::query::{Answer, Node, Query};
 
     fn claimed() -> NodeFields {
         NodeFields {
@@ -59,6 +159,13 @@ mod tests {
         }
     }
 
+    fn web(port: u16) -> Definition {
+        let text = str::to_owned;
+        let service = ServiceFields { id: text("w"), name: text("web"), port, weights: (1, 1), ..Default::default() };
+        let check = |id| CheckFields { id: text(id), service_id: text("w"), ..CheckFields::default() };
+        Definition { service, checks: vec![check("service:w:1"), check("service:w:2")] }
+    }
+
     #[track_caller]
     fn check(there: Option<NodeFields>, is_pushed: bool) {
         let there = there.map(|fields| NodeHealth {
@@ -67,11 +174,11 @@ mod tests {
             checks: Vec::new(),
         });
         // Whatever was known before, only the catalog counts.
-        for mark in [Ledger::mark_in_sync, Ledger::mark_out_of_sync] {
-            let mut ledger = Ledger::new(claimed());
-            mark(&mut ledger, Claim::Node);
+        for was_in_sync in [true, false] {
+            let mut ledger = Ledger::new(claimed(), Vec::new());
+            mark(&mut ledger, Claim::Node, was_in_sync);
             compare(&mut ledger, there.as_ref());
-            assert_eq!(ledger.is_in_sync(Claim::Node), !is_pushed);
+            assert_eq!(ledger.is_in_sync(&Claim::Node), !is_pushed);
             let pushed = pushes(&ledger);
             assert_eq!(pushed.len(), usize::from(is_pushed));
             for push in pushed {
@@ -89,5 +196,107 @@ mod tests {
         check(Some(NodeFields { meta: Default::default(), ..claimed() }), true);
         check(Some(NodeFields { tagged_addresses: Default::default(), ..claimed() }), true);
         check(Some(NodeFields { id: String::new(), ..claimed() }), true);
+    }
+
+    /// A catalog that takes what is pushed.
+    #[derive(Default)]
+    struct World {
+        store: Store,
+        index: u64,
+    }
+
+    impl World {
+        fn there(&self) -> Option<NodeHealth> {
+            match self.store.query(&Query::NodeHealth { node: Some("one".to_owned()) }) {
+                (_, Answer::NodeHealth(nodes)) => nodes.first().cloned(),
+                other => panic!("not nodes: {other:?}"),
+            }
+        }
+
+        fn write(&mut self, command: Command) {
+            self.index += 1;
+            assert_eq!(self.store.apply(self.index, WallTime::default(), command).0, Outcome::Done);
+        }
+
+        /// What is pushed; after it nothing is, neither by marks nor by another look.
+        #[track_caller]
+        fn settle(&mut self, ledger: &mut Ledger) -> Vec<String> {
+            compare(ledger, self.there().as_ref());
+            let mut told = Vec::new();
+            for push in pushes(ledger) {
+                self.write(push.command.clone());
+                pushed(ledger, &push);
+                let sign = if push.is_removal { "-" } else { "+" };
+                told.extend(push.claims.iter().map(|claim| match claim {
+                    Claim::Node => format!("{sign}node"),
+                    Claim::Service(id) => format!("{sign}{id}"),
+                    Claim::Check(id) => format!("{sign}{id}"),
+                }));
+            }
+            assert_eq!(pushes(ledger), [], "not marked");
+            compare(ledger, self.there().as_ref());
+            assert_eq!(pushes(ledger), [], "not settled");
+            told
+        }
+    }
+
+    #[test]
+    fn the_catalog_comes_to_hold_what_is_claimed_and_nothing_else() {
+        let mut world = World::default();
+        let mut ledger = Ledger::new(claimed(), vec![web(80)]);
+        assert_eq!(world.settle(&mut ledger), ["+node", "+w", "+service:w:1", "+service:w:2"]);
+        assert_eq!(world.settle(&mut ledger), [""; 0]);
+        // What the leader keeps stays; what nobody claims goes, a service with its checks at once.
+        let keeps = |id: &str| ServiceFields { id: id.to_owned(), name: id.to_owned(), ..Default::default() };
+        let health = CheckFields { id: LEADERS_CHECK.to_owned(), ..CheckFields::default() };
+        let registration = Registration { node: claimed(), skip_node_update: true, ..Registration::default() };
+        let consul = Registration { service: Some(keeps(LEADERS_SERVICE)), checks: vec![health], ..registration.clone() };
+        world.write(consul.into());
+        let of_old = CheckFields { id: "service:old".to_owned(), service_id: "old".to_owned(), ..Default::default() };
+        let lone = CheckFields { id: "lone".to_owned(), ..CheckFields::default() };
+        let old = Registration { service: Some(keeps("old")), checks: vec![of_old, lone], ..registration.clone() };
+        world.write(old.into());
+        assert_eq!(world.settle(&mut ledger), ["-old", "-lone", "-service:old"]);
+        let there = world.there().expect("the node");
+        assert_eq!((there.services.len(), there.checks.len()), (2, 3));
+        // Others changed it.
+        let moved = Registration { service: Some(web(81).service), ..registration };
+        world.write(moved.into());
+        assert_eq!(world.settle(&mut ledger), ["+w"]);
+        world.write(Command::Deregister(Deregistration::Node { node: "one".to_owned() }));
+        assert_eq!(world.settle(&mut ledger), ["+node", "+w", "+service:w:1", "+service:w:2"]);
+    }
+
+    #[test]
+    fn tags_that_others_may_set_are_taken_over() {
+        let mut world = World::default();
+        let mut definition = web(80);
+        definition.service.enable_tag_override = true;
+        let mut ledger = Ledger::new(claimed(), vec![definition.clone()]);
+        world.settle(&mut ledger);
+        definition.service.tags = vec!["theirs".to_owned()];
+        let theirs = Registration {
+            node: claimed(),
+            skip_node_update: true,
+            service: Some(definition.service),
+            checks: Vec::new(),
+        };
+        world.write(theirs.into());
+        assert_eq!(world.settle(&mut ledger), [""; 0]);
+        assert_eq!(ledger.services()["w"].tags, ["theirs"]);
+    }
+
+    #[test]
+    fn what_changed_on_the_way_is_pushed_again() {
+        let mut ledger = Ledger::new(claimed(), vec![web(80)]);
+        let first = pushes(&ledger);
+        let verdict = super::super::ledger::Verdict { status: CheckStatus::Passing, output: "ok".to_owned() };
+        ledger.judge("service:w:2", verdict, None);
+        for push in &first {
+            pushed(&mut ledger, push);
+        }
+        let again = pushes(&ledger);
+        assert_eq!(again.len(), 1);
+        assert_eq!(again[0].claims, [Claim::Check("service:w:2".to_owned())]);
     }
 }

@@ -1,7 +1,7 @@
 //! When the ledger is compared and pushed: at the start, on a change, periodically, and after a
 //! failure. What is compared is `diff`'s business.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -11,9 +11,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, error, info};
 
-use super::diff::{Push, compare, pushes};
+use super::diff::{compare, pushed, pushes};
 use super::ledger::{Claim, Ledger};
+use super::{Asked, lock};
 use crate::backend::{Backend, Error, ReadOptions};
+use crate::clock;
+use crate::moment::Moment;
 use crate::store::query::{Answer, Query};
 
 /// Consul's, for pools of up to [`POOL_LEN_UNSCALED`].
@@ -32,11 +35,14 @@ const RETRY_LEADERLESS_AFTER: Duration = Duration::from_millis(500);
 const LEADER_GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct Syncer {
-    ledger: Ledger,
+    ledger: Arc<Mutex<Ledger>>,
     backend: Backend,
     members: watch::Receiver<Arc<Vec<MemberState>>>,
-    /// Each change asks for a pass.
-    asked: watch::Receiver<u64>,
+    asked: watch::Receiver<Asked>,
+    /// When the next whole pass is due.
+    whole_at: Moment,
+    /// What was asked for until the last whole pass.
+    whole_done: u64,
     dice: SmallRng,
     /// Said once, until a pass succeeds.
     is_failure_told: bool,
@@ -44,49 +50,69 @@ pub(super) struct Syncer {
 
 impl Syncer {
     pub(super) fn new(
-        ledger: Ledger,
+        ledger: Arc<Mutex<Ledger>>,
         backend: Backend,
         members: watch::Receiver<Arc<Vec<MemberState>>>,
-        asked: watch::Receiver<u64>,
+        asked: watch::Receiver<Asked>,
     ) -> Self {
-        Self { ledger, backend, members, asked, dice: SmallRng::from_os_rng(), is_failure_told: false }
+        let (whole_at, dice) = (clock::now(), SmallRng::from_os_rng());
+        Self { ledger, backend, members, asked, whole_at, whole_done: 0, dice, is_failure_told: false }
     }
 
     /// Ends when nobody can ask for a pass any more.
     pub(super) async fn run(mut self) {
         loop {
-            let rest = match self.sync().await {
-                Ok(()) => {
+            let asked = *self.asked.borrow_and_update();
+            let is_whole = asked.whole != self.whole_done || clock::now() >= self.whole_at;
+            let passed = if is_whole { self.whole().await } else { self.push().await };
+            match passed {
+                Ok(()) if is_whole => {
                     self.is_failure_told = false;
+                    self.whole_done = asked.whole;
                     let len = self.members.borrow().len();
-                    self.stagger(SYNC_EVERY * scale(len))
+                    self.whole_at = clock::now() + self.stagger(SYNC_EVERY * scale(len));
                 }
-                Err(failure) => self.failed(&failure),
-            };
-            if matches!(timeout(rest, self.asked.changed()).await, Ok(Err(_))) {
+                Ok(()) => {}
+                // Whatever failed: what the catalog holds has to be looked at again.
+                Err(failure) => self.whole_at = clock::now() + self.failed(&failure),
+            }
+            let due = lock(&self.ledger).next_due().map_or(self.whole_at, |due| due.min(self.whole_at));
+            if matches!(timeout(due.since(clock::now()), self.asked.changed()).await, Ok(Err(_))) {
                 return;
             }
+            lock(&self.ledger).mature(clock::now());
         }
     }
 
-    async fn sync(&mut self) -> Result<(), Error> {
-        let query = Query::NodeHealth { node: Some(self.ledger.node().name.clone()) };
+    /// Compares with the catalog, then pushes.
+    async fn whole(&mut self) -> Result<(), Error> {
+        let query = Query::NodeHealth { node: Some(lock(&self.ledger).node().name.clone()) };
         let mut reply = self.backend.read(query.clone(), ReadOptions::default()).await?;
         if matches!(&reply.answer, Answer::NodeHealth(nodes) if nodes.is_empty()) {
             let options = ReadOptions { min_index: reply.index, wait: LEADER_GRACE, ..ReadOptions::default() };
             reply = self.backend.read(query, options).await?;
         }
         let Answer::NodeHealth(nodes) = reply.answer else { return Ok(()) };
-        compare(&mut self.ledger, nodes.first());
-        let pushes = pushes(&self.ledger);
-        if !pushes.iter().any(|push| push.claim == Claim::Node) {
-            debug!(target: "agent", "Node info in sync");
+        {
+            let mut ledger = lock(&self.ledger);
+            compare(&mut ledger, nodes.first());
+            tell_in_sync(&ledger);
         }
-        for Push { claim, command } in pushes {
-            self.backend.write(command).await?;
-            self.ledger.mark_in_sync(claim);
-            match claim {
-                Claim::Node => info!(target: "agent", "Synced node info"),
+        self.push().await
+    }
+
+    /// Pushes what is known to differ.
+    async fn push(&mut self) -> Result<(), Error> {
+        let pushes = pushes(&lock(&self.ledger));
+        for push in pushes {
+            self.backend.write(push.command.clone()).await?;
+            pushed(&mut lock(&self.ledger), &push);
+            match (push.claims.first(), push.is_removal) {
+                (Some(Claim::Service(id)), false) => info!(target: "agent", service = %id, "Synced service"),
+                (Some(Claim::Service(id)), true) => info!(target: "agent", service = %id, "Deregistered service"),
+                (Some(Claim::Check(id)), false) => info!(target: "agent", check = %id, "Synced check"),
+                (Some(Claim::Check(id)), true) => info!(target: "agent", check = %id, "Deregistered check"),
+                (Some(Claim::Node) | None, _) => info!(target: "agent", "Synced node info"),
             }
         }
         Ok(())
@@ -99,7 +125,8 @@ impl Syncer {
             error!(target: "agent.anti_entropy", error = %failure, "failed to sync remote state");
         }
         match failure.origin() {
-            Error::NoLeader => RETRY_LEADERLESS_AFTER,
+            // Both cost nothing to try, and end by themselves.
+            Error::NoLeader | Error::NoServers => RETRY_LEADERLESS_AFTER,
             _ => self.stagger(RETRY_AFTER),
         }
     }
@@ -107,6 +134,18 @@ impl Syncer {
     /// Up to twice as long, so that agents started together do not stay together.
     fn stagger(&mut self, span: Duration) -> Duration {
         span + span.mul_f64(self.dice.random())
+    }
+}
+
+fn tell_in_sync(ledger: &Ledger) {
+    if ledger.is_in_sync(&Claim::Node) {
+        debug!(target: "agent", "Node info in sync");
+    }
+    for id in ledger.services().keys().filter(|id| ledger.is_in_sync(&Claim::Service((*id).clone()))) {
+        debug!(target: "agent", service = %id, "Service in sync");
+    }
+    for id in ledger.checks().keys().filter(|id| ledger.is_in_sync(&Claim::Check((*id).clone()))) {
+        debug!(target: "agent", check = %id, "Check in sync");
     }
 }
 

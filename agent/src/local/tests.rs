@@ -28,7 +28,8 @@ async fn in_sync(backend: &Backend) {
 async fn the_nodes_entry_is_pushed_at_the_start_and_when_asked() {
     let server = Server::alone().await;
     let (_gossip, members) = watch::channel(Arc::default());
-    let local = Local::start(claimed(), server.backend.clone(), members, &server.tasks);
+    let local = Local::new(Claims { node: claimed(), ..Claims::default() });
+    local.start(server.backend.clone(), members, &server.tasks);
     in_sync(&server.backend).await;
     let gone = Command::Deregister(Deregistration::Node { node: "one".to_owned() });
     server.backend.write(gone).await.expect("written");

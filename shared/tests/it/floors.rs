@@ -54,7 +54,7 @@ const AGENT: &[Row] = &[
     Row { floor: 1, rooms: DNS, may: DNS_AND_STATE, not: &[] },
     Row {
         floor: 1,
-        rooms: &["local::ledger", "checks::spec", "checks::verdict"],
+        rooms: &["local::ledger"],
         may: &["moment", "store::command"],
         not: &[],
     },

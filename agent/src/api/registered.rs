@@ -1,0 +1,81 @@
+//! `/v1/agent/services`, `/v1/agent/service/ID`, `/v1/agent/checks`: what is registered with this agent.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use shared::api::agent::AgentService;
+use shared::api::catalog::{ServiceAddress, Weights};
+use shared::api::health::HealthCheck;
+
+use super::error::{Error, Refusal};
+use super::extract::Call;
+use super::reply;
+use super::router::Method;
+use crate::store::command::ServiceFields;
+
+const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
+
+pub(super) async fn services(call: Call, _: Method) -> Result<Response, Refusal> {
+    let services: BTreeMap<_, _> =
+        call.context.local.services().into_iter().map(|service| (service.id.clone(), shown(service))).collect();
+    reply::json(&call, &services)
+}
+
+pub(super) async fn service(call: Call, _: Method) -> Result<Response, Refusal> {
+    let id = call.tail.clone();
+    let service = call.context.local.service(&id).ok_or(Error::UnknownService(id))?;
+    let mut shown = shown(service);
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(&shown).map_err(Error::Encode)?.hash(&mut hasher);
+    let hash = format!("{:016x}", hasher.finish());
+    let header = HeaderValue::from_str(&hash);
+    shown.content_hash = hash;
+    let mut response = reply::json(&call, &shown)?;
+    if let Ok(header) = header {
+        response.headers_mut().insert(CONTENT_HASH, header);
+    }
+    Ok(response)
+}
+
+pub(super) async fn checks(call: Call, _: Method) -> Result<Response, Refusal> {
+    let mut checks = BTreeMap::new();
+    for (check, service) in call.context.local.checks() {
+        let (service_name, service_tags) = service.map(|service| (service.name, service.tags)).unwrap_or_default();
+        let shown = HealthCheck {
+            node: call.context.node_name.clone(),
+            check_id: check.id.clone(),
+            name: check.name,
+            status: check.status.as_str().to_owned(),
+            notes: check.notes,
+            output: check.output,
+            service_id: check.service_id,
+            service_name,
+            service_tags,
+            kind: check.kind,
+            definition: serde_json::Value::Object(serde_json::Map::new()),
+            create_index: 0,
+            modify_index: 0,
+        };
+        checks.insert(check.id, shown);
+    }
+    reply::json(&call, &checks)
+}
+
+fn shown(service: ServiceFields) -> AgentService {
+    let (passing, warning) = service.weights;
+    let address = |(tag, (address, port))| (tag, ServiceAddress { address, port });
+    AgentService {
+        id: service.id,
+        service: service.name,
+        tags: service.tags,
+        meta: service.meta,
+        port: service.port,
+        address: service.address,
+        tagged_addresses: service.tagged_addresses.into_iter().map(address).collect(),
+        weights: Weights { passing, warning },
+        enable_tag_override: service.enable_tag_override,
+        content_hash: String::new(),
+    }
+}

@@ -1,0 +1,168 @@
+//! One run of one script: its exit code is the status, what it prints the output. It and all that it
+//! started end with the run.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::config::Check;
+use crate::store::command::CheckStatus;
+
+/// Read at once.
+const CHUNK: usize = 4096;
+
+pub(super) async fn run(check: &Check, output_max: usize) -> (CheckStatus, String) {
+    let (mut child, output) = match start(&check.args) {
+        Ok(started) => started,
+        Err(problem) => {
+            warn!(target: "agent", check = %check.id, error = %problem, "Check failed to start");
+            return (CheckStatus::Critical, problem);
+        }
+    };
+    let group = Group(child.id());
+    let ended = timeout(check.timeout, async {
+        let mut printed = Printed::new(output_max);
+        let (read, exit) = tokio::join!(printed.read(output), child.wait());
+        (printed, read.and(exit))
+    });
+    let ended = ended.await;
+    // What the script left running would hold its output open for ever.
+    drop(group);
+    match ended {
+        Ok((printed, Ok(exit))) => {
+            let status = match exit.code() {
+                Some(0) => CheckStatus::Passing,
+                Some(1) => CheckStatus::Warning,
+                _ => CheckStatus::Critical,
+            };
+            (status, printed.text())
+        }
+        Ok((_, Err(problem))) => (CheckStatus::Critical, problem.to_string()),
+        Err(_) => {
+            let span = shared::duration::format(check.timeout);
+            warn!(target: "agent", check = %check.id, timeout = %span, "Timed out running check");
+            (CheckStatus::Critical, format!("Timed out ({span}) running check"))
+        }
+    }
+}
+
+/// Standard output and errors into one pipe, in the order they were printed.
+fn start(args: &[String]) -> Result<(Child, pipe::Receiver), String> {
+    let [program, rest @ ..] = args else { return Err("a script without a name".to_owned()) };
+    let failed = |problem: io::Error| match problem.kind() {
+        io::ErrorKind::NotFound if !program.contains('/') => {
+            format!("exec: {program:?}: executable file not found in $PATH")
+        }
+        _ => format!("fork/exec {program}: {problem}"),
+    };
+    let (read, write) = io::pipe().map_err(failed)?;
+    let both = write.try_clone().map_err(failed)?;
+    let child = Command::new(program)
+        .args(rest)
+        .stdin(Stdio::null())
+        .stdout(write)
+        .stderr(both)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let read = pipe::Receiver::from_owned_fd(OwnedFd::from(read)).map_err(failed)?;
+    Ok((child, read))
+}
+
+/// The processes of a run, ended when dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = self.0.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(id) = id {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// The end of what was printed.
+struct Printed {
+    kept: VecDeque<u8>,
+    max: usize,
+    total: u64,
+}
+
+impl Printed {
+    fn new(max: usize) -> Self {
+        Self { kept: VecDeque::new(), max, total: 0 }
+    }
+
+    async fn read(&mut self, mut from: pipe::Receiver) -> io::Result<()> {
+        let mut chunk = [0; CHUNK];
+        loop {
+            let count = from.read(&mut chunk).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.total += count as u64;
+            self.kept.extend(&chunk[..count]);
+            let over = self.kept.len().saturating_sub(self.max);
+            self.kept.drain(..over);
+        }
+    }
+
+    /// With Consul's words where not all was kept.
+    fn text(self) -> String {
+        let (kept, total) = (self.kept.len(), self.total);
+        let text = String::from_utf8_lossy(&Vec::from(self.kept)).into_owned();
+        if total > kept as u64 { format!("Captured {kept} of {total} bytes\n...\n{text}") } else { text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::InitialStatus;
+
+    async fn check(script: &str, limit: Duration, status: CheckStatus, output: &str) {
+        let check = Check {
+            id: "c".to_owned(),
+            name: "c".to_owned(),
+            notes: String::new(),
+            status: InitialStatus::Critical,
+            args: ["sh", "-c", script].map(str::to_owned).into(),
+            interval: Duration::from_secs(1),
+            timeout: limit,
+        };
+        assert_eq!(run(&check, 8).await, (status, output.to_owned()), "{script}");
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn the_exit_code_is_the_status_and_what_is_printed_the_output() {
+        use CheckStatus::{Critical, Passing, Warning};
+        check("echo hi; echo err >&2", LONG, Passing, "hi\nerr\n").await;
+        check("exit 1", LONG, Warning, "").await;
+        check("exit 2", LONG, Critical, "").await;
+        check("kill -9 $$", LONG, Critical, "").await;
+        check("printf 0123456789", LONG, Passing, "Captured 8 of 10 bytes\n...\n23456789").await;
+        check("sleep 60", Duration::from_millis(50), Critical, "Timed out (50ms) running check").await;
+    }
+
+    #[tokio::test]
+    async fn a_script_that_is_not_there_is_critical() {
+        let mut gone = vec!["no-such-program-here".to_owned()];
+        let error = start(&gone).map(|_| ()).expect_err("not there");
+        assert_eq!(error, "exec: \"no-such-program-here\": executable file not found in $PATH");
+        gone.clear();
+        assert!(start(&gone).is_err());
+    }
+}
