@@ -198,7 +198,7 @@ mod tests {
     fn requests_of_the_first_format_decode() {
         let text = |s: &str| s.to_owned();
         let full = Command::Kv(KvCommand::Set { key: text("k"), value: vec![1], flags: 2 });
-        check_ask(read(Query::Nodes), "backend::wire::tests::requests_of_the_first_format_decode");
+        check_ask(read(Query::Nodes), "0101000002ac0205");
         check_ask(read(Query::Node { node: text("n") }), "01010001016e02ac0205");
         check_ask(read(Query::Services), "0101000202ac0205");
         check_ask(read(Query::ServiceNodes { service: text("s"), tag: Some(text("t")) }), "01010003017301017402ac0205");
@@ -252,7 +252,7 @@ mod tests {
         let checks = vec![check];
         check_told(
             &read(Answer::Nodes(vec![node.clone()])),
-            "backend::wire::tests::answers_of_the_first_format_decode",
+            "0100070001016e000131000000010201ac02",
         );
         check_told(
             &read(Answer::Node(Some(NodeServices { node: node.clone(), services: services.clone() }))),

@@ -223,23 +223,23 @@ fn guide_3_is_taken_as_printed() {
             "bootstrap_expect = 2: A cluster with 2 servers will provide no failure tolerance. See \
              https://www.consul.io/docs/internals/consensus.html#deployment-table",
             "bootstrap_expect > 0: expecting 2 servers",
+            "using enable-script-checks without ACLs and without allow_write_http_from is DANGEROUS, use \
+             enable-local-script-checks instead, see \
+             https://www.hashicorp.com/blog/protecting-consul-from-rce-risk-in-specific-configurations/",
         ]
     );
     let notices: Vec<String> = loaded.notices.iter().map(Notice::to_string).collect();
     assert_eq!(
         notices,
-        [
-            format!("enable_script_checks changes nothing here: checks are not run yet: place={path:?}"),
-            format!("ui changes nothing here: the user interface is the console: place={path:?}"),
-        ]
+        [format!("ui changes nothing here: the user interface is the console: place={path:?}")]
     );
 }
 
 #[test]
 fn what_we_do_not_have_is_refused_by_name_unless_it_is_off() {
     refused(
-        "-dev -hcl services=[{name=\"web\"}]",
-        "==> services is not supported: definitions in files are not read yet",
+        "-dev -hcl checks=[{name=\"web\"}]",
+        "==> checks is not supported: a check is only read within the service it belongs to",
     );
     refused(
         "-dev -hcl acl{enabled=true}",

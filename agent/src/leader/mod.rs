@@ -8,6 +8,7 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tracing::{error, info};
 
 use self::plan::Scope;
 use crate::backend::Backend;
+use crate::clock;
 use crate::tasks::Tasks;
 
 /// Consul's: membership and catalog are compared this often though nothing seems to have changed.
@@ -89,10 +91,17 @@ impl Duties {
 
     /// Ends only when gossip does.
     async fn lead(&self) {
-        let scope = Scope { datacenter: self.datacenter.clone(), node_name: self.node_name.clone() };
+        let mut scope = Scope {
+            datacenter: self.datacenter.clone(),
+            node_name: self.node_name.clone(),
+            seen: BTreeSet::new(),
+            is_settled: false,
+        };
+        let began = clock::now();
         let mut members = self.members.clone();
         loop {
             let seen = Arc::clone(&members.borrow_and_update());
+            scope.is_settled = clock::now().since(began) >= RECONCILE_EVERY;
             let rest = match reconcile::reconcile(&self.backend, &scope, &seen).await {
                 Ok(()) => RECONCILE_EVERY,
                 Err(failure) => {
@@ -100,6 +109,11 @@ impl Duties {
                     RETRY_AFTER
                 }
             };
+            // Of whom gossip forgets, the next pass shall know that they were here.
+            if rest == RECONCILE_EVERY {
+                scope.seen.clear();
+            }
+            scope.seen.extend(seen.iter().map(|member| member.name.to_lowercase()));
             if matches!(timeout(rest, members.changed()).await, Ok(Err(_))) {
                 return;
             }

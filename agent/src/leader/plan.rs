@@ -21,6 +21,10 @@ pub struct Scope {
     pub datacenter: String,
     /// The leader's own node: it does not take itself away.
     pub node_name: String,
+    /// Members seen since this leader leads, in lower case: of them it knows that they are gone.
+    pub seen: BTreeSet<String>,
+    /// It has led long enough for gossip to have told it of everybody.
+    pub is_settled: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +65,9 @@ pub fn plan(scope: &Scope, members: &[MemberState], catalog: &[NodeHealth]) -> V
         steps.extend(planned.map(|(reason, command)| Step { member: member.name.clone(), reason, command }));
     }
     // Only what gossip once vouched for: nodes registered from outside have no such check.
-    let reaped = nodes.iter().filter(|(name, node)| !known.contains(*name) && serf_health(node).is_some());
+    // A leader that has just started may not have heard of everybody.
+    let is_gone = |name: &String| !known.contains(name) && (scope.is_settled || scope.seen.contains(name));
+    let reaped = nodes.iter().filter(|(name, node)| is_gone(name) && serf_health(node).is_some());
     steps.extend(reaped.filter_map(|(_, node)| {
         let member = node.node.fields.name.clone();
         gone(scope, node).map(|command| Step { member, reason: Reason::Reaped, command })
@@ -194,6 +200,10 @@ mod tests {
         }
     }
 
+    fn scope(is_settled: bool) -> Scope {
+        Scope { datacenter: "dc1".to_owned(), node_name: "self".to_owned(), seen: BTreeSet::new(), is_settled }
+    }
+
     /// A catalog that follows the plan.
     #[derive(Default)]
     struct World {
@@ -212,7 +222,7 @@ mod tests {
         /// What is planned; carried out, after which nothing more is planned.
         #[track_caller]
         fn settle(&mut self, members: &[MemberState]) -> Vec<(String, Reason)> {
-            let scope = Scope { datacenter: "dc1".to_owned(), node_name: "self".to_owned() };
+            let scope = scope(true);
             let steps = plan(&scope, members, &self.catalog());
             let told = steps.iter().map(|step| (step.member.clone(), step.reason)).collect();
             for step in steps {
@@ -275,6 +285,15 @@ mod tests {
         world.store.apply(9, WallTime::default(), foreign.into());
         assert_eq!(world.settle(&[]), [("other".to_owned(), Reason::Reaped)]);
         assert_eq!(world.catalog().len(), 1);
+    }
+
+    #[test]
+    fn a_new_leader_reaps_only_whom_it_has_seen_itself() {
+        let world = check_story(&[(member("Other", "node", MemberStatus::Alive), Some(Reason::Joined))]);
+        let mut scope = scope(false);
+        assert_eq!(plan(&scope, &[], &world.catalog()), []);
+        scope.seen.insert("other".to_owned());
+        assert_eq!(plan(&scope, &[], &world.catalog())[0].reason, Reason::Reaped);
     }
 
     #[test]
