@@ -2,7 +2,7 @@
 
 use super::testing::{Server, set, soon};
 use super::*;
-use crate::store::command::{CheckFields, NodeFields, Registration};
+use crate::store::command::{CheckFields, Deregistration, NodeFields, Registration};
 
 fn get(key: &str) -> Query {
     Query::KvGet { key: key.to_owned() }
@@ -71,6 +71,24 @@ async fn a_blocking_read_is_woken_by_what_it_watches_and_nothing_else() {
     check_blocking(list("x/"), &other[1..], 0).await;
     check_blocking(list("x/"), &other[..1], 1).await;
     check_blocking(list(""), &other[2..], 1).await;
+}
+
+#[tokio::test]
+async fn a_blocking_read_of_a_node_ends_when_the_node_goes() {
+    let server = Server::alone().await;
+    let node = NodeFields { name: "n".to_owned(), ..NodeFields::default() };
+    let (index, _) = server.backend.write(Registration { node, ..Default::default() }.into()).await.expect("written");
+    let options = ReadOptions { min_index: index, ..ReadOptions::default() };
+    let gone = async {
+        server.waiting(1).await;
+        let gone = Command::Deregister(Deregistration::Node { node: "n".to_owned() });
+        server.backend.write(gone).await.expect("written")
+    };
+    let query = Query::Node { node: "n".to_owned() };
+    let (reply, _) = soon(async { tokio::join!(server.backend.read(query, options), gone) }).await;
+    let reply = reply.expect("read");
+    assert_eq!((reply.index, reply.answer), (1, Answer::Node(None)));
+    server.end().await;
 }
 
 #[tokio::test]

@@ -250,10 +250,7 @@ mod tests {
         let read = |answer| Told::Read { index: 7, answer, known_leader: true, last_contact_ms: 300 };
         let services = vec![service.clone()];
         let checks = vec![check];
-        check_told(
-            &read(Answer::Nodes(vec![node.clone()])),
-            "0100070001016e000131000000010201ac02",
-        );
+        check_told(&read(Answer::Nodes(vec![node.clone()])), "0100070001016e000131000000010201ac02");
         check_told(
             &read(Answer::Node(Some(NodeServices { node: node.clone(), services: services.clone() }))),
             "0100070101016e000131000000010201016e016901730000000050010100030401ac02",

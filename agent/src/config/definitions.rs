@@ -214,7 +214,9 @@ impl Reader<'_> {
         for (written, value) in object.iter().filter(|(_, value)| !value.is_null()) {
             let (name, below) = (written.to_lowercase(), format!("{path}.{written}"));
             let value = match table.iter().find(|(known, _)| *known == name) {
-                Some((_, kind)) => fit(*kind, value, &below, self.format).map_err(|mut f| self.bad.types.append(&mut f)).ok(),
+                Some((_, kind)) => {
+                    fit(*kind, value, &below, self.format).map_err(|mut f| self.bad.types.append(&mut f)).ok()
+                }
                 None => otherwise(self, &below, &name, value),
             };
             read.extend(value.map(|value| (name, value)));
@@ -253,8 +255,9 @@ fn texts(value: &Value, key: &str) -> Vec<String> {
 fn duration(value: &Value, key: &str) -> Result<Duration, String> {
     match value[key].as_str() {
         None => Ok(Duration::ZERO),
-        Some(text) => shared::duration::parse(text)
-            .map_err(|fault| format!("check[].{key}: invalid duration: {text:?}: {fault}")),
+        Some(text) => {
+            shared::duration::parse(text).map_err(|fault| format!("check[].{key}: invalid duration: {text:?}: {fault}"))
+        }
     }
 }
 
@@ -276,9 +279,8 @@ fn service(value: &Value) -> Result<Service, String> {
     if let Some(fault) = meta_fault(&meta) {
         return Err(format!("invalid meta for service {name}: {fault}"));
     }
-    let weights = weights(&value["weights"]).map_err(|fault| {
-        format!("Invalid weight definition for service {name}: {fault}")
-    })?;
+    let weights =
+        weights(&value["weights"]).map_err(|fault| format!("Invalid weight definition for service {name}: {fault}"))?;
     let id = Some(text(value, "id")).filter(|id| !id.is_empty()).unwrap_or_else(|| name.clone());
     let written = value["checks"].as_array().into_iter().flatten();
     let written: Vec<_> = written.chain(Some(&value["check"]).filter(|check| !check.is_null())).collect();
@@ -341,9 +343,11 @@ fn tagged_addresses(value: &Value, address: &str, of_service: u16) -> Option<BTr
 fn check(value: &Value, (id, name): (String, String)) -> Result<Check, String> {
     let given = |key: &str, standard| Some(text(value, key)).filter(|text| !text.is_empty()).unwrap_or(standard);
     let (id, name) = (given("id", id), given("name", name));
-    let other = value.as_object().into_iter().flatten().find(|(key, value)| {
-        !CHECK_WORKS.contains(&key.as_str()) && !super::keys::is_off(value)
-    });
+    let other = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(key, value)| !CHECK_WORKS.contains(&key.as_str()) && !super::keys::is_off(value));
     if let Some((key, _)) = other {
         return Err(format!("check '{name}': {key} is not built yet, only scripts are run: args and interval"));
     }

@@ -229,10 +229,7 @@ fn guide_3_is_taken_as_printed() {
         ]
     );
     let notices: Vec<String> = loaded.notices.iter().map(Notice::to_string).collect();
-    assert_eq!(
-        notices,
-        [format!("ui changes nothing here: the user interface is the console: place={path:?}")]
-    );
+    assert_eq!(notices, [format!("ui changes nothing here: the user interface is the console: place={path:?}")]);
 }
 
 #[test]
@@ -338,7 +335,9 @@ fn services_are_read_from_both_notations_and_add_up() {
     let both = services(&format!(r#"-dev -hcl {{"services":[{{"name":"x"}},{{"name":"y"}}]}} -hcl {block}"#));
     assert_eq!(both.iter().map(|s| &*s.id).collect::<Vec<_>>(), ["x", "y", "a1"]);
     assert_eq!((both[2].weights, both[2].enable_tag_override, &*both[2].meta["rack"]), ((3, 1), true, "7"));
-    let checks = |of: &str| services(&format!(r#"-dev -enable-script-checks -hcl {{"service":{{"name":"w",{of}}}}}"#))[0].checks.clone();
+    let checks = |of: &str| {
+        services(&format!(r#"-dev -enable-script-checks -hcl {{"service":{{"name":"w",{of}}}}}"#))[0].checks.clone()
+    };
     let lone = checks(r#""check":{"args":["true"],"interval":"1s","name":"up"}"#);
     assert_eq!((&*lone[0].id, &*lone[0].name, lone[0].timeout.as_secs()), ("service:w", "up", 30));
     let two = checks(r#""checks":[{"args":["a"],"interval":"1ms"}],"check":{"id":"c","args":["b"],"interval":"5s"}"#);

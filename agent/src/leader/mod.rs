@@ -60,10 +60,8 @@ impl Duties {
                 info!(target: "agent.server", "cluster leadership acquired");
             }
             let leader = state.leader_id.as_ref().map(|id| (state.term, id.clone()));
-            if leader.is_some() && leader != announced {
-                let name = state.peers.iter().find(|peer| Some(&peer.id) == state.leader_id.as_ref());
-                let name = name.map_or("", |peer| &peer.node);
-                info!(target: "agent.server", payload = %name, "New leader elected");
+            if let Some((_, id)) = leader.as_ref().filter(|_| leader != announced) {
+                info!(target: "agent.server", payload = %self.name_of(&state, id), "New leader elected");
                 announced = leader;
             }
             if leads {
@@ -83,6 +81,16 @@ impl Duties {
                 return;
             }
         }
+    }
+
+    /// A server that has just joined hears of its leader before it has the configuration.
+    fn name_of(&self, state: &RaftState, id: &str) -> String {
+        if let Some(peer) = state.peers.iter().find(|peer| peer.id == id) {
+            return peer.node.clone();
+        }
+        let members = self.members.borrow();
+        let member = members.iter().find(|member| member.tags.get("id").is_some_and(|tag| tag == id));
+        member.map_or_else(|| id.to_owned(), |member| member.name.clone())
     }
 
     fn leads(&self, state: &RaftState) -> bool {

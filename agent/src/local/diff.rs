@@ -22,11 +22,14 @@ pub struct Push {
 /// Marks the ledger by what the catalog holds (none: it does not know this node). Outputs of checks are
 /// told in their own time.
 pub fn compare(ledger: &mut Ledger, catalog: Option<&NodeHealth>) {
-    let is_there = catalog.is_some_and(|there| is_same(ledger.node(), &there.node.fields));
-    mark(ledger, Claim::Node, is_there);
+    // Consul tells its node once at every start, whatever the catalog holds: only a push makes it sure.
+    if !catalog.is_some_and(|there| is_same(ledger.node(), &there.node.fields)) {
+        ledger.mark_out_of_sync(&Claim::Node);
+    }
     let services: Vec<_> = ledger.services().values().cloned().collect();
     for mut service in services {
-        let there = catalog.and_then(|there| there.services.iter().find(|s| s.fields.id.eq_ignore_ascii_case(&service.id)));
+        let there =
+            catalog.and_then(|there| there.services.iter().find(|s| s.fields.id.eq_ignore_ascii_case(&service.id)));
         if let Some(there) = there.filter(|_| service.enable_tag_override) {
             ledger.adopt_tags(&service.id, &there.fields.tags);
             service.tags.clone_from(&there.fields.tags);
@@ -173,10 +176,10 @@ mod tests {
             services: Vec::new(),
             checks: Vec::new(),
         });
-        // Whatever was known before, only the catalog counts.
-        for was_in_sync in [true, false] {
+        // The first time it is pushed in any case.
+        for (was_pushed, is_pushed) in [(true, is_pushed), (false, true)] {
             let mut ledger = Ledger::new(claimed(), Vec::new());
-            mark(&mut ledger, Claim::Node, was_in_sync);
+            mark(&mut ledger, Claim::Node, was_pushed);
             compare(&mut ledger, there.as_ref());
             assert_eq!(ledger.is_in_sync(&Claim::Node), !is_pushed);
             let pushed = pushes(&ledger);
@@ -250,7 +253,8 @@ mod tests {
         let keeps = |id: &str| ServiceFields { id: id.to_owned(), name: id.to_owned(), ..Default::default() };
         let health = CheckFields { id: LEADERS_CHECK.to_owned(), ..CheckFields::default() };
         let registration = Registration { node: claimed(), skip_node_update: true, ..Registration::default() };
-        let consul = Registration { service: Some(keeps(LEADERS_SERVICE)), checks: vec![health], ..registration.clone() };
+        let consul =
+            Registration { service: Some(keeps(LEADERS_SERVICE)), checks: vec![health], ..registration.clone() };
         world.write(consul.into());
         let of_old = CheckFields { id: "service:old".to_owned(), service_id: "old".to_owned(), ..Default::default() };
         let lone = CheckFields { id: "lone".to_owned(), ..CheckFields::default() };

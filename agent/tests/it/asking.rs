@@ -79,14 +79,22 @@ fn a_client_goes_on_when_servers_die() {
     let dir = scratch();
     let mut servers = servers(dir.path());
     let client = client(dir.path(), &servers[0], &[]);
-    eventually("three servers", || client.get("/v1/agent/members").body, |body| body.matches("\"consul\"").count() >= 3);
+    eventually(
+        "three servers",
+        || client.get("/v1/agent/members").body,
+        |body| body.matches("\"consul\"").count() >= 3,
+    );
     assert_eq!(client.put("/v1/kv/a", "1").body.trim(), "true");
     let (dead, _) = leader(&servers, &client);
     let dead = dead.address.clone();
     servers.iter().find(|server| server.address == dead).expect("the leader").signal(Signal::KILL);
     servers.retain(|server| server.address != dead);
     // Whether a write that met the death was done is not known; one of them is acknowledged soon.
-    eventually("a write", || client.put("/v1/kv/b", "2"), |answer| answer.status == 200 && answer.body.trim() == "true");
+    eventually(
+        "a write",
+        || client.put("/v1/kv/b", "2"),
+        |answer| answer.status == 200 && answer.body.trim() == "true",
+    );
     assert_eq!(client.get("/v1/kv/a?raw&consistent").body, "1");
     // Both of those that are left are asked in their turn: one of them dies, and with it the quorum.
     servers[0].signal(Signal::KILL);

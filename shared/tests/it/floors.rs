@@ -52,12 +52,7 @@ const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["moment"], may: &[], not: &[] },
     Row { floor: 1, rooms: &["config", "flags", "swim", "store"], may: &["flags", "moment"], not: &[] },
     Row { floor: 1, rooms: DNS, may: DNS_AND_STATE, not: &[] },
-    Row {
-        floor: 1,
-        rooms: &["local::ledger"],
-        may: &["moment", "store::command"],
-        not: &[],
-    },
+    Row { floor: 1, rooms: &["local::ledger"], may: &["moment", "store::command"], not: &[] },
     Row {
         floor: 1,
         rooms: &["local::diff"],
