@@ -123,7 +123,8 @@ fn notices(said: &Arguments, written: &Written) -> Vec<Notice> {
     let mut all = Vec::new();
     if !said.atlas.is_empty() {
         let flags: Vec<String> = said.atlas.iter().map(|name| format!("-{name}")).collect();
-        let text = format!("Atlas has ended and {} has no effect: name members with -retry-join", flags.join(", "));
+        let have = if flags.len() == 1 { "has" } else { "have" };
+        let text = format!("Atlas has ended and {} {have} no effect: name members with -retry-join", flags.join(", "));
         all.push(Notice { is_warning: true, text });
     }
     for (path, given) in written.iter() {
@@ -132,7 +133,7 @@ fn notices(said: &Arguments, written: &Written) -> Vec<Notice> {
             // What asks for nothing deserves no word.
             if !keys::is_off(&given.value) && ![table::ENTERPRISE, table::DEPRECATED].contains(&why) {
                 let text = format!("{path} changes nothing here: {why}: place={:?}", given.place);
-                all.push(Notice { is_warning: false, text });
+                all.push(Notice { is_warning: why == table::ATLAS, text });
             }
         }
     }

@@ -16,6 +16,7 @@ pub(super) const DEPRECATED: &str = "it is deprecated; Consul says so too";
 const NO_MESH: &str = "the service mesh is not built";
 const INTERNAL: &str = "it is internal to Consul";
 const NO_AUTOPILOT: &str = "no server is removed by itself yet";
+pub(super) const ATLAS: &str = "Atlas has ended; name members with retry_join";
 const METRICS: &str = "metrics are read at /v1/agent/metrics; nothing is pushed";
 const DEFINITIONS: &str = "a check is only read within the service it belongs to";
 const RPC_LIMITS: &str = "the rate of requests between agents is not limited yet, only their number";
@@ -69,6 +70,11 @@ pub(super) const TABLE: &[Key] = &[
     works("advertise_addr_wan_ipv4", Text),
     harmless("ae_interval", Duration, INTERNAL),
     works("alt_domain", Text),
+    harmless("atlas_acl_token", Text, ATLAS),
+    harmless("atlas_endpoint", Text, ATLAS),
+    harmless("atlas_infrastructure", Text, ATLAS),
+    harmless("atlas_join", Bool, ATLAS),
+    harmless("atlas_token", Text, ATLAS),
     harmless("audit", Any, ENTERPRISE),
     refused("auto_config", Any, "it hands out certificates and keys, which are not built"),
     refused("auto_encrypt", Any, "it hands out certificates and keys, which are not built"),

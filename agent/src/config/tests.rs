@@ -275,8 +275,12 @@ fn gossips_settings_are_what_they_are_set_to() {
 #[test]
 fn atlas_is_taken_and_its_end_is_told() {
     let loaded = good("-data-dir d -atlas-join -atlas=ATLAS_USERNAME/infrastructure -atlas-token=\"YOUR_ATLAS_TOKEN\"");
-    let text = "Atlas has ended and -atlas, -atlas-join, -atlas-token has no effect: name members with -retry-join";
+    let text = "Atlas has ended and -atlas, -atlas-join, -atlas-token have no effect: name members with -retry-join";
     assert_eq!(loaded.notices, [Notice { is_warning: true, text: text.to_owned() }]);
+    let loaded = good("-data-dir d -hcl atlas_infrastructure=\"U/infra\"~atlas_join=true");
+    let words = "changes nothing here: Atlas has ended; name members with retry_join";
+    let said = |notice: &Notice| notice.is_warning && notice.text.contains(words);
+    assert!(loaded.notices.len() == 2 && loaded.notices.iter().all(said), "{:?}", loaded.notices);
 }
 
 #[test]

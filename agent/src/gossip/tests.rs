@@ -99,3 +99,22 @@ async fn one_that_vanishes_is_failed_and_can_be_forced_out() {
     eventually("it is pruned", &first, &[("one", MemberStatus::Alive)]).await;
     assert!(tasks.end(Duration::from_secs(5)).await);
 }
+
+#[tokio::test]
+async fn an_earlier_life_is_remembered_with_its_times() {
+    let (tasks, dir) = (Tasks::new(), tempfile::tempdir().expect("a directory"));
+    let path = dir.path().join("serf/local.snapshot");
+    std::fs::create_dir(dir.path().join("serf")).expect("a directory");
+    std::fs::write(&path, "alive: two 127.0.0.1:1\nclock: 41\nevent-clock: 7\nquery-clock: 3\n").expect("written");
+    let memory = Some(keeper::Options { path: path.clone(), rejoin_after_leave: false });
+    let (sender, _notices) = mpsc::channel(64);
+    let gossip = Gossip::open(Options { memory, ..options("one") }, &tasks, sender).await.expect("free ports");
+    let facts = gossip.facts();
+    assert_eq!((facts.member_time, facts.event_time, facts.query_time), (42, 8, 4));
+    assert!(gossip.has_previous() && !gossip.has_others());
+    assert!(matches!(gossip.rejoin().await, Ok(false)), "nobody is there");
+    assert!(tasks.end(Duration::from_secs(5)).await);
+    let text = std::fs::read_to_string(&path).expect("a file");
+    assert!(text.contains("alive: two 127.0.0.1:1\n"), "who was not reached is kept: {text}");
+    assert!(text.contains("alive: one 127.0.0.1:") && text.contains("clock: 41\n"), "{text}");
+}

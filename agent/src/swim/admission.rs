@@ -214,4 +214,38 @@ mod tests {
         check(Pool::Lan, true, "role=web", "");
         check(Pool::Wan, true, "role=node dc=dc2", "Member 'x' is not a server");
     }
+
+    #[test]
+    fn a_stranger_is_counted_each_time_told_once_a_minute_and_never_listed() {
+        use super::super::packet::pack;
+        use super::super::{Config, Input, VERSIONS};
+        use crate::swim::codec::Message;
+        let config = Config {
+            pool: Pool::Lan,
+            name: "me".to_owned(),
+            address: ([10, 0, 0, 1], 8301).into(),
+            tags: BTreeMap::new(),
+            timing: super::super::timing::Timing::lan(),
+            seal_bytes: 0,
+            coordinates: false,
+        };
+        let mut now = Moment::from_micros(1_000_000);
+        let mut swim = Swim::new(config, now, 7, &mut Output::default());
+        let (name, node_id, datacenter) = ("me".to_owned(), String::new(), "dc1".to_owned());
+        swim.admit_by(Admission { pool: Pool::Lan, name, node_id, datacenter, server: true });
+        let meta = super::super::member::to_meta(&tags("role=consul dc=dc1 port=8300"));
+        let address = ([10, 0, 0, 2], 8301).into();
+        let stranger = Alive { incarnation: 1, node: "x", address, meta: &meta, versions: VERSIONS };
+        let bytes = pack(&[Message::Alive(stranger).to_bytes()], false);
+        let mut hear = |now| {
+            let mut out = Output::default();
+            swim.handle(now, Input::Packet { from: address, bytes: &bytes }, &mut out);
+            let is_told = |notice: &&Notice| matches!(notice, Notice::Member(MemberEvent::Rejected(_)));
+            (out.notices.iter().filter(is_told).count(), swim.facts().counters.rejected, swim.members().count())
+        };
+        assert_eq!(hear(now), (1, 1, 1));
+        assert_eq!(hear(now), (0, 2, 1));
+        now = now + TOLD_AGAIN_AFTER;
+        assert_eq!(hear(now), (1, 3, 1));
+    }
 }
