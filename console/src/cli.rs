@@ -15,7 +15,8 @@ const HELP: &str = "\
 console: a live view of a Consul-style cluster
 
 usage: console [flags]              show the cluster of an agent
-       console demo [flags]         start a server on this machine and show it
+       console demo [flags]         start three servers and two clients on this machine, show
+                                    them, and let you kill and start them
        console status [flags]       print leader, quorum and members, once; exits with 0 when all
                                     is well, 1 on an error, 2 when degraded, 3 without a quorum
        console agent ...            run the bundled agent (see: console agent -help)
@@ -65,7 +66,7 @@ fn run(words: Vec<String>) -> Result<ExitCode> {
     }
     match verb.as_str() {
         "" => {
-            let closed = runtime::run(options.launch(Settings::from_environment()))?;
+            let closed = runtime::run(options.launch(Settings::from_environment()), None)?;
             say(&farewell(&closed));
             Ok(ExitCode::SUCCESS)
         }

@@ -1,5 +1,5 @@
-//! `console demo`: a cluster of the bundled agent on loopback addresses, and the screen on it. `console
-//! agent`: that agent by itself. The one file that names the agent.
+//! `console demo`: three servers and two clients of the bundled agent on loopback addresses, the screen on
+//! them, and keys to kill, pause and start them. `console agent`: that agent by itself. The one file that names the agent.
 //!
 //! Every node is this program run again, a real process to kill and pause. They end with the demo in
 //! every case: it stops those it started; if it is killed itself, the system tells them.
@@ -20,7 +20,9 @@ use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use shared::http::Settings;
 
 use crate::cli::{Options, say};
-use crate::{clock, runtime};
+use crate::msg::Trick;
+use crate::runtime::{self, Stage};
+use crate::clock;
 
 /// Tells a node of the demo which process started it, and so with whom it ends.
 const PARENT: &str = "QUORATE_DEMO_PARENT";
@@ -31,8 +33,9 @@ const START: Duration = Duration::from_secs(15);
 /// A node may take so long to stop in order.
 const STOP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
-/// Servers of a demo.
-const SERVERS: u8 = 1;
+/// Servers and clients of a demo.
+const SERVERS: u8 = 3;
+const CLIENTS: u8 = 2;
 /// Lines of a node's log that are shown when it does not start.
 const LINES: usize = 12;
 
@@ -67,11 +70,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         bail!("--{flag} is of no use with demo, which shows a cluster of its own; leave out one of the two");
     }
     crate::terminal::check()?;
-    let mut demo = Demo::start(SERVERS)?;
+    let mut demo = Demo::start(SERVERS, CLIENTS)?;
     let settings = Settings { address: String::new(), ..Settings::default() };
     let addresses = demo.nodes.iter().map(|node| node.place.http().to_string()).collect();
     let options = Options { addresses, token: None, ..options.clone() };
-    let shown = runtime::run(options.launch(settings));
+    let shown = runtime::run(options.launch(settings), Some(&mut demo));
     demo.end();
     shown?;
     say("console closed; the demo has ended, nothing of it is left\n");
@@ -90,17 +93,24 @@ struct Node {
     name: String,
     place: Place,
     log: PathBuf,
+    /// As it was started, to be started again.
+    arguments: Vec<String>,
     process: Child,
+    is_paused: bool,
 }
 
 impl Demo {
-    fn start(count: u8) -> Result<Self> {
+    fn start(servers: u8, clients: u8) -> Result<Self> {
         let directory = std::env::temp_dir().join(format!("quorate-demo-{}", getpid()));
         DirBuilder::new().mode(0o700).create(&directory).wrap_err_with(|| format!("create {}", directory.display()))?;
         let mut demo = Self { directory, nodes: Vec::new() };
-        let places = Place::find(count)?;
-        for (number, place) in (1..=count).zip(&places) {
-            demo.add(number, *place, &places)?;
+        let places = Place::find(servers + clients)?;
+        let (of_servers, of_clients) = places.split_at(usize::from(servers));
+        for (number, place) in (1..).zip(of_servers) {
+            demo.add(&format!("srv-{number}"), *place, of_servers, true)?;
+        }
+        for (number, place) in (1..).zip(of_clients) {
+            demo.add(&format!("web-{number}"), *place, of_servers, false)?;
         }
         let until = clock::after(START);
         for node in &mut demo.nodes {
@@ -118,33 +128,21 @@ impl Demo {
         Ok(demo)
     }
 
-    fn add(&mut self, number: u8, place: Place, all: &[Place]) -> Result<()> {
-        let name = format!("demo-{number}");
-        let log = self.directory.join(format!("{name}.log"));
-        let file = File::create(&log).wrap_err_with(|| format!("create {}", log.display()))?;
-        let also = file.try_clone().wrap_err("open a log twice")?;
-        let mut command = Command::new(std::env::current_exe().wrap_err("find this program")?);
-        command.args(["agent", "-server"]).arg(format!("-node={name}"));
-        command.arg(format!("-data-dir={}", self.directory.join(&name).display()));
-        command.args(place.flags());
-        match all {
-            [_] => command.arg("-bootstrap"),
-            _ => command.arg(format!("-bootstrap-expect={}", all.len())),
-        };
-        for other in all.iter().filter(|other| **other != place) {
-            command.arg(format!("-retry-join={}:{}", other.address, other.serf_lan));
+    fn add(&mut self, name: &str, place: Place, servers: &[Place], is_server: bool) -> Result<()> {
+        let mut arguments = vec!["agent".to_owned(), format!("-node={name}")];
+        arguments.push(format!("-data-dir={}", self.directory.join(name).display()));
+        arguments.extend(place.flags());
+        if is_server {
+            arguments.extend(["-server".to_owned(), format!("-bootstrap-expect={}", servers.len())]);
         }
-        let process = command
-            .env(PARENT, getpid().to_string())
-            .env(DIRECTORY, &self.directory)
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(also)
-            // Signals of the terminal are for the console.
-            .process_group(0)
-            .spawn()
-            .wrap_err_with(|| format!("start {name}"))?;
-        self.nodes.push(Node { name, place, log, process });
+        // One that starts before the others must not wait for half a minute.
+        arguments.push("-retry-interval=1s".to_owned());
+        let others = servers.iter().filter(|other| **other != place);
+        arguments.extend(others.map(|other| format!("-retry-join={}:{}", other.address, other.serf_lan)));
+        let log = self.directory.join(format!("{name}.log"));
+        let process = spawn(name, &arguments, &log, &self.directory)?;
+        let name = name.to_owned();
+        self.nodes.push(Node { name, place, log, arguments, process, is_paused: false });
         Ok(())
     }
 
@@ -152,6 +150,8 @@ impl Demo {
     fn end(&mut self) {
         for node in &self.nodes {
             node.signal(Signal::TERM);
+            // Whoever is paused takes no signal.
+            node.signal(Signal::CONT);
         }
         let until = clock::after(STOP);
         for node in &mut self.nodes {
@@ -170,6 +170,57 @@ impl Demo {
 impl Drop for Demo {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Starts the bundled agent with these arguments, as a child that ends with this process.
+fn spawn(name: &str, arguments: &[String], log: &Path, directory: &Path) -> Result<Child> {
+    let file = File::options().create(true).append(true).open(log);
+    let file = file.wrap_err_with(|| format!("open {}", log.display()))?;
+    let also = file.try_clone().wrap_err("open a log twice")?;
+    Command::new(std::env::current_exe().wrap_err("find this program")?)
+        .args(arguments)
+        .env(PARENT, getpid().to_string())
+        .env(DIRECTORY, directory)
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(also)
+        // Signals of the terminal are for the console.
+        .process_group(0)
+        .spawn()
+        .wrap_err_with(|| format!("start {name}"))
+}
+
+impl Stage for Demo {
+    fn trick(&mut self, node: &str, trick: Trick) -> std::result::Result<String, String> {
+        let Some(node) = self.nodes.iter_mut().find(|known| known.name == node) else {
+            return Err("is no node of this demo".to_owned());
+        };
+        let runs = matches!(node.process.try_wait(), Ok(None));
+        match trick {
+            Trick::Kill if runs => {
+                let _ = node.process.kill();
+                // It is gone within a moment, and its number free for another only after this.
+                let _ = node.process.wait();
+                node.is_paused = false;
+                Ok("was killed: B starts it again".to_owned())
+            }
+            Trick::Pause if runs => {
+                node.is_paused = !node.is_paused;
+                node.signal(if node.is_paused { Signal::STOP } else { Signal::CONT });
+                Ok(if node.is_paused { "hangs: H lets it go on" } else { "goes on" }.to_owned())
+            }
+            Trick::Start if !runs => match spawn(&node.name, &node.arguments, &node.log, &self.directory) {
+                Ok(process) => {
+                    node.process = process;
+                    Ok("was started again".to_owned())
+                }
+                Err(error) => Err(format!("does not start: {error:#}")),
+            },
+            Trick::Start if node.is_paused => Err("hangs: H lets it go on".to_owned()),
+            Trick::Start => Err("runs already".to_owned()),
+            Trick::Kill | Trick::Pause => Err("does not run: B starts it".to_owned()),
+        }
     }
 }
 

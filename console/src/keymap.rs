@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::model::panes::Room;
 use crate::model::{Model, Overlay, dialog};
-use crate::msg::{Act, Action, Motion, Screen, Stroke};
+use crate::msg::{Act, Action, Motion, Screen, Stroke, Trick};
 
 /// Which heading of the help a key stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Group {
     Look,
     /// Acts on the cluster, after asking.
     Change,
+    /// Acts on the processes of the demo.
+    Demo,
     Anywhere,
 }
 
@@ -28,6 +30,8 @@ pub enum Valid {
     SeveralAgents,
     /// Acts on the cluster: on these screens, where a dialog has room, unless it was started to read only.
     Change(Act, &'static [Screen]),
+    /// The cluster is the demo's own.
+    Demo,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +214,30 @@ pub const TABLE: &[Binding] = &[
         valid: Valid::Change(Act::Prune, NODES),
     },
     Binding {
+        keys: "K",
+        presses: &[c('K', Action::Trick(Trick::Kill))],
+        help: "kill its process, as a crash",
+        footer: Some("kill"),
+        group: Group::Demo,
+        valid: Valid::Demo,
+    },
+    Binding {
+        keys: "H",
+        presses: &[c('H', Action::Trick(Trick::Pause))],
+        help: "let its process hang, and go on",
+        footer: Some("hang"),
+        group: Group::Demo,
+        valid: Valid::Demo,
+    },
+    Binding {
+        keys: "B",
+        presses: &[c('B', Action::Trick(Trick::Start))],
+        help: "start its process again",
+        footer: Some("start"),
+        group: Group::Demo,
+        valid: Valid::Demo,
+    },
+    Binding {
         keys: "1 2 3 5",
         presses: &[
             c('1', Action::Show(Screen::Overview)),
@@ -287,6 +315,9 @@ impl Binding {
             Valid::Always => true,
             Valid::On(screens) => screens.contains(&model.screen),
             Valid::SeveralAgents => model.lanes.len() > 1,
+            Valid::Demo => {
+                model.setup.demo && model.room() != Room::Tiny && NODES.contains(&model.screen)
+            }
             Valid::Change(_, screens) => {
                 !model.setup.read_only && model.room() != Room::Tiny && screens.contains(&model.screen)
             }

@@ -40,6 +40,8 @@ pub enum Msg {
     Denied { lane: LaneId, at: WallTime, source: Source, denial: Denial },
     /// What came of an order, once: an answer, or none within its deadline.
     Ordered { id: u64, at: WallTime, took_us: u64, outcome: Outcome },
+    /// What came of a trick on a node of the demo, in words.
+    Tricked { at: WallTime, node: String, done: Result<String, String> },
     /// What was found where a dialog points.
     Probed { at: WallTime, probe: Probe, seen: Seen },
 }
@@ -200,6 +202,8 @@ pub enum Action {
     Ask(Act),
     /// A key in an open dialog.
     Dialog(Stroke),
+    /// Something done to a node of the demo.
+    Trick(Trick),
     Help,
     /// `q`: back; at the top, close.
     Quit,
@@ -215,6 +219,17 @@ pub enum Act {
     Leave,
     ForceLeave,
     Prune,
+}
+
+/// What can be done to a process of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trick {
+    /// At once, as a crash.
+    Kill,
+    /// It hangs, and goes on when this comes again.
+    Pause,
+    /// Started again, with what it has on its disk.
+    Start,
 }
 
 /// A key in a dialog.
@@ -280,6 +295,8 @@ pub enum Effect {
     LogLevel(Level),
     /// Carry out an order; what comes of it is a [`Msg::Ordered`] with this number.
     Order { id: u64, to: Place, order: Order },
+    /// Do this to a node of the demo; what comes of it is a [`Msg::Tricked`].
+    Trick { node: String, trick: Trick },
     /// Look who is there; the newest look counts, those before it are given up.
     Probe { lane: LaneId, probe: Probe },
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::client::{Client, QUEUE};
 use crate::model::{Look, Model, Setup};
-use crate::msg::{Effect, Link, Msg};
+use crate::msg::{Effect, Link, Msg, Trick};
 use crate::terminal::{self, Guard};
 use crate::{clock, keymap, update, view};
 
@@ -38,6 +38,12 @@ pub struct Launch {
     pub read_only: bool,
 }
 
+/// The processes of a demo, to those who may play with them. Called on the main thread, and must not wait.
+pub trait Stage {
+    /// What was done, or why it was not: the rest of a sentence that begins with the node.
+    fn trick(&mut self, node: &str, trick: Trick) -> std::result::Result<String, String>;
+}
+
 /// What the last picture showed, to be told when the screen is gone.
 #[derive(Clone, Debug)]
 pub struct Closed {
@@ -47,7 +53,7 @@ pub struct Closed {
 }
 
 /// Runs the screen until it is closed. Call it on the main thread, with no runtime around it.
-pub fn run(launch: Launch) -> Result<Closed> {
+pub fn run(launch: Launch, stage: Option<&mut dyn Stage>) -> Result<Closed> {
     terminal::check()?;
     terminal::install_panic_hook();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,14 +62,15 @@ pub fn run(launch: Launch) -> Result<Closed> {
         .enable_all()
         .build()
         .wrap_err("start the runtime")?;
-    let closed = runtime.block_on(screen(launch));
+    let closed = runtime.block_on(screen(launch, stage));
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     closed
 }
 
 /// Everything the loop owns.
-struct Console {
+struct Console<'s> {
+    stage: Option<&'s mut dyn Stage>,
     guard: Guard,
     model: Model,
     client: Client,
@@ -114,7 +121,7 @@ impl Signals {
     }
 }
 
-async fn screen(launch: Launch) -> Result<Closed> {
+async fn screen(launch: Launch, stage: Option<&mut dyn Stage>) -> Result<Closed> {
     let (tell, news) = mpsc::channel(QUEUE);
     let client = Client::start(&launch.places, &tell)?;
     let signals = Signals::new()?;
@@ -123,12 +130,13 @@ async fn screen(launch: Launch) -> Result<Closed> {
     look.ascii = look.ascii || guard.draws_double();
     let addresses = launch.places.iter().map(|place| place.address.clone()).collect();
     let mut model =
-        Model::new(Setup { addresses, utc_offset_s: clock::utc_offset_s(), look, read_only: launch.read_only });
+        Model::new(Setup { addresses, utc_offset_s: clock::utc_offset_s(), look, read_only: launch.read_only, demo: stage.is_some() });
     let size = guard.screen.size().wrap_err("ask the terminal for its size")?;
     update::update(&mut model, Msg::Tick { now: clock::now() });
     update::update(&mut model, Msg::Resize { width: size.width, height: size.height });
     let now = Instant::now();
     let mut console = Console {
+        stage,
         guard,
         model,
         client,
@@ -147,7 +155,7 @@ async fn screen(launch: Launch) -> Result<Closed> {
     })
 }
 
-impl Console {
+impl Console<'_> {
     async fn run(&mut self) -> Result<()> {
         let mut tick = Instant::now() + to_next_second();
         while !self.is_over {
@@ -239,10 +247,17 @@ impl Console {
                 Effect::Attach(lane) => self.client.attach(lane),
                 Effect::LogLevel(level) => self.client.set_log_level(level),
                 Effect::Order { id, to, order } => self.client.order(id, &to, order),
+                Effect::Trick { node, trick } => self.trick(node, trick)?,
                 Effect::Probe { lane, probe } => self.client.probe(lane, probe),
             }
         }
         Ok(())
+    }
+
+    fn trick(&mut self, node: String, trick: Trick) -> Result<()> {
+        let Some(stage) = &mut self.stage else { return Ok(()) };
+        let done = stage.trick(&node, trick);
+        self.take(Msg::Tricked { at: clock::now(), node, done })
     }
 
     /// Stops until the shell continues it; what changed meanwhile is drawn at once.

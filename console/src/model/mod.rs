@@ -42,6 +42,9 @@ pub struct Setup {
     /// No key changes the cluster, and none is offered.
     #[serde(default)]
     pub read_only: bool,
+    /// The cluster is this console's own demo: its nodes may be killed.
+    #[serde(default)]
+    pub demo: bool,
 }
 
 /// What the terminal can show.

@@ -39,6 +39,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::OtherAgent => return other_agent(model),
         Action::Ask(act) => return dialog::ask(model, act),
         Action::Dialog(stroke) => return dialog::stroke(model, stroke),
+        Action::Trick(trick) => return dialog::trick(model, trick),
         Action::Help => show(model, if model.overlay == Overlay::Help { Overlay::None } else { Overlay::Help }),
         Action::Quit => return quit(model),
         Action::Close => return vec![Effect::Quit],

@@ -1,14 +1,16 @@
 //! The dialogs that ask before something changes the cluster: opened by a key, typed into, carried out.
 //! The only place where an order is made.
 
-use shared::event::Pool;
+use shared::event::{Level, Pool};
+use shared::time::WallTime;
 
 use super::pursue;
 use crate::model::dialog::{self, Demand, Dialog, Field};
+use crate::model::journal::{Kind, News};
 use crate::model::mark::Mark;
 use crate::model::panes::Pane;
 use crate::model::{Model, Overlay, Remark};
-use crate::msg::{Act, Effect, Stroke};
+use crate::msg::{Act, Effect, Stroke, Trick};
 use crate::order::{Probe, Seen};
 
 /// Opens the dialog of an act on what is selected, or says why there is none.
@@ -192,4 +194,24 @@ pub(super) fn settle(model: &mut Model) {
     let Some(mut dialog) = model.dialog.take() else { return };
     dialog.settle(dialog.demanded(model));
     model.dialog = Some(dialog);
+}
+
+/// A node of the demo is killed, paused, started: nobody else's, so nothing is asked.
+pub(super) fn trick(model: &mut Model, trick: Trick) -> Vec<Effect> {
+    match dialog::subject(model) {
+        Some(node) => vec![Effect::Trick { node, trick }],
+        None => refuse(model, "no node of the demo is selected here: tab goes to the servers".to_owned()),
+    }
+}
+
+pub(super) fn tricked(model: &mut Model, at: WallTime, node: &str, done: Result<String, String>) -> bool {
+    model.now = model.now.max(at);
+    let (mark, level, text) = match done {
+        Ok(text) => (Mark::Warning, Level::Warn, text),
+        Err(text) => (Mark::Unknown, Level::Info, text),
+    };
+    let text = format!("{node} {text}");
+    model.remark = Some(Remark { at, mark, text: text.clone() });
+    model.journal.push(News { at, node: "you".into(), kind: Kind::Action, level, mark, text });
+    true
 }

@@ -36,6 +36,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Polled { lane, at, polled } => news(model, lane, at) && polled::polled(model, lane, at, polled),
         Msg::Denied { lane, at, source, denial } => news(model, lane, at) && polled::denied(model, source, denial),
         Msg::Ordered { id, at, took_us, outcome } => pursue::ordered(model, id, at, took_us, &outcome),
+        Msg::Tricked { at, node, done } => dialog::tricked(model, at, &node, done),
         Msg::Probed { at, probe, seen } => {
             model.now = model.now.max(at);
             dialog::probed(model, &probe, seen)

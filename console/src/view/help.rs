@@ -31,6 +31,7 @@ fn lines(scene: Scene<'_>) -> Vec<Vec<Piece<'static>>> {
         (Group::Move, "MOVE"),
         (Group::Look, "LOOK"),
         (Group::Change, "CHANGE (asks first)"),
+        (Group::Demo, "DEMO (its own nodes)"),
         (Group::Anywhere, "ANYWHERE"),
     ];
     for (group, head) in heads {
