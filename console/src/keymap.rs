@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::model::panes::Room;
 use crate::model::{Model, Overlay, dialog};
-use crate::msg::{Act, Action, Motion, Screen, Stroke, Trick};
+use crate::msg::{Act, Action, Leap, Motion, Screen, Stroke, Trick};
 
 /// Which heading of the help a key stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Valid {
     Change(Act, &'static [Screen]),
     /// The cluster is the demo's own.
     Demo,
+    /// A moment of the past is shown.
+    Past,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +184,38 @@ pub const TABLE: &[Binding] = &[
         valid: Valid::On(PANES),
     },
     Binding {
+        keys: "i",
+        presses: &[c('i', Action::Impact)],
+        help: "what the loss of a server does",
+        footer: Some("impact"),
+        group: Group::Look,
+        valid: Valid::On(NODES),
+    },
+    Binding {
+        keys: "[ ]",
+        presses: &[c('[', Action::Leap(Leap::Back)), c(']', Action::Leap(Leap::On))],
+        help: "one event back in time, one on",
+        footer: Some("step"),
+        group: Group::Look,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "{ }",
+        presses: &[c('{', Action::Leap(Leap::LeaderBack)), c('}', Action::Leap(Leap::LeaderOn))],
+        help: "to the change of leader before, after",
+        footer: None,
+        group: Group::Look,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "\\",
+        presses: &[c('\\', Action::Leap(Leap::Live))],
+        help: "back to the present",
+        footer: Some("live"),
+        group: Group::Look,
+        valid: Valid::Past,
+    },
+    Binding {
         keys: "J",
         presses: &[c('J', Action::Ask(Act::Join))],
         help: "join another agent to this one's pool",
@@ -314,12 +348,13 @@ impl Binding {
         match self.valid {
             Valid::Always => true,
             Valid::On(screens) => screens.contains(&model.screen),
-            Valid::SeveralAgents => model.lanes.len() > 1,
+            Valid::SeveralAgents => model.moment.is_none() && model.lanes.len() > 1,
+            Valid::Past => model.moment.is_some(),
             Valid::Demo => {
-                model.setup.demo && model.room() != Room::Tiny && NODES.contains(&model.screen)
+                model.moment.is_none() && model.setup.demo && model.room() != Room::Tiny && NODES.contains(&model.screen)
             }
             Valid::Change(_, screens) => {
-                !model.setup.read_only && model.room() != Room::Tiny && screens.contains(&model.screen)
+                model.moment.is_none() && !model.setup.read_only && model.room() != Room::Tiny && screens.contains(&model.screen)
             }
         }
     }
@@ -327,6 +362,7 @@ impl Binding {
 
 /// What this key means on the screen as it is now; none when it means nothing there.
 pub fn action(model: &Model, key: KeyEvent) -> Option<Action> {
+    let model = model.shown();
     if key.kind == KeyEventKind::Release {
         return None;
     }

@@ -204,6 +204,10 @@ pub enum Action {
     Dialog(Stroke),
     /// Something done to a node of the demo.
     Trick(Trick),
+    /// To another moment.
+    Leap(Leap),
+    /// What the loss of each server would do.
+    Impact,
     Help,
     /// `q`: back; at the top, close.
     Quit,
@@ -219,6 +223,17 @@ pub enum Act {
     Leave,
     ForceLeave,
     Prune,
+}
+
+/// A step in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leap {
+    Back,
+    On,
+    /// To the change of leader before, or after.
+    LeaderBack,
+    LeaderOn,
+    Live,
 }
 
 /// What can be done to a process of the demo.

@@ -44,9 +44,13 @@ pub(super) async fn detect(wire: &Wire, memory: &Memory, level: Level) -> Result
 
 /// Sends the request for the event stream; its head must come within the deadline, its body never ends.
 pub(super) async fn open_stream(wire: &Wire, memory: &Memory, level: Level) -> Result<Answer, Error> {
+    open_kinds(wire, memory, level, &KINDS).await
+}
+
+pub(super) async fn open_kinds(wire: &Wire, memory: &Memory, level: Level, kinds: &[&str]) -> Result<Answer, Error> {
     let mut request = wire
         .get("/v1/agent/events")
-        .query("kind", KINDS.join(","))
+        .query("kind", kinds.join(","))
         .query("level", format!("{level:?}").to_lowercase())
         .header("accept", "text/event-stream")
         .streaming();

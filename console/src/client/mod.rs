@@ -1,7 +1,7 @@
 //! The world outside: one task per agent that was given; what it learns comes back as [`Msg`].
 //!
 //! One lane is in use at a time. It holds the [`seat`]; when it is away the others try too, and the first
-//! that answers takes its place. Every request has a deadline, every queue a limit: a reader that cannot
+//! that answers takes its place. The others listen aside: what a server alone sees of an election. Every request has a deadline, every queue a limit: a reader that cannot
 //! hand on its news for [`wire::HAND_ON`] gives its connection up and starts with a fresh picture.
 //! Knows no key, no screen and no terminal.
 
@@ -37,6 +37,9 @@ pub use poll::identity_of;
 /// Messages under way to the loop. When it is full, readers wait.
 pub const QUEUE: usize = 1_024;
 
+/// A connection that held so long was a good one.
+const LISTENED_US: u64 = 5_000_000;
+
 /// The lanes at work. Dropping it ends them.
 #[derive(Debug)]
 pub struct Client {
@@ -71,6 +74,7 @@ impl Client {
                 failed: None,
                 dice: SmallRng::from_os_rng(),
                 memory: stream::Memory::default(),
+                aside: stream::Memory::default(),
             };
             client.kicks.push(kick);
             client.tasks.spawn(lane.run());
@@ -121,6 +125,8 @@ struct Lane {
     failed: Option<Trouble>,
     dice: SmallRng,
     memory: stream::Memory,
+    /// How far its stream was read while another lane is in use.
+    aside: stream::Memory,
 }
 
 impl Lane {
@@ -130,12 +136,29 @@ impl Lane {
         loop {
             if !seats.is_wanted(id) {
                 self.wire.link(Link::Idle).await;
-                seats.until(|seat| seat.wants(id)).await;
+                tokio::select! {
+                    () = self.listen() => {}
+                    () = seats.until(|seat| seat.wants(id)) => {}
+                }
             }
             tokio::select! {
                 trouble = self.connection() => self.lost(trouble).await,
                 () = seats.until(|seat| !seat.wants(id)) => {}
             }
+        }
+    }
+
+    /// Beside the lane in use: what this agent alone sees of elections, again and again.
+    async fn listen(&mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let begun = clock::now();
+            let is_ours = stream::listen(&self.wire, &mut self.aside).await;
+            if clock::now().micros_since(begun) > LISTENED_US {
+                backoff.succeeded();
+            }
+            let longest = if is_ours { Duration::from_secs(5) } else { backoff::LAST };
+            tokio::time::sleep(backoff.failed(&mut self.dice, longest)).await;
         }
     }
 

@@ -9,7 +9,7 @@ use shared::http::{Answer, Error};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::connect::{is_stream, open_stream, trouble_of};
+use super::connect::{is_stream, open_kinds, open_stream, trouble_of};
 use super::monitor::is_ours;
 use super::poll;
 use super::wire::Wire;
@@ -24,6 +24,9 @@ const TIMING: Duration = Duration::from_secs(2);
 const HUNG: Duration = Duration::from_secs(3);
 /// A picture's largest event is one configuration of servers.
 const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// What is taken from a server that is not in use: what only it knows.
+const ASIDE: [&str; 3] = ["election", "raft", "replication"];
 
 /// How far a stream was read, over all connections of one lane.
 #[derive(Debug, Default)]
@@ -54,6 +57,44 @@ pub(super) async fn follow(
         trouble = poll::coordinates(wire) => trouble,
         trouble = time(wire) => trouble,
     }
+}
+
+/// What a server sees of elections and logs while another agent is the one in use. Ends with its
+/// connection; whether it was one of ours at all.
+pub(super) async fn listen(wire: &Wire, memory: &mut Memory) -> bool {
+    let Ok(mut answer) = open_kinds(wire, memory, Level::Error, &ASIDE).await else { return true };
+    if !is_stream(&answer) {
+        return false;
+    }
+    if memory.resume().is_none() {
+        *memory = Memory::default();
+    }
+    let mut parser = Parser::new(FRAME_BYTES_MAX);
+    let mut items = Vec::new();
+    while let Ok(Ok(Some(piece))) = timeout(SILENCE, answer.chunk()).await {
+        parser.feed(&piece, &mut items);
+        for item in items.drain(..) {
+            let Item::Frame(sse::Frame { id, event, data }) = item else { continue };
+            match event.as_str() {
+                SNAPSHOT_END => memory.is_whole = true,
+                RESET => memory.is_whole = false,
+                LAGGED => {}
+                _ => {
+                    if let Ok(event) = serde_json::from_str::<Event>(&data) {
+                        let event = Box::new(event);
+                        let msg = Msg::Event { lane: wire.lane(), at: clock::now(), event };
+                        if wire.tell(msg).await.is_err() {
+                            return true;
+                        }
+                    }
+                }
+            }
+            if id.is_some() {
+                memory.last = id;
+            }
+        }
+    }
+    true
 }
 
 async fn read(wire: &Wire, answer: Answer, memory: &mut Memory, level: &mut watch::Receiver<Level>) -> Trouble {

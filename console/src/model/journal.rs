@@ -147,6 +147,11 @@ impl Journal {
         self.shown.len()
     }
 
+    /// What the next entry would be.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// All entries kept, newest first.
     pub fn newest(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().rev()

@@ -160,6 +160,14 @@ impl Members {
         self.disordered = true;
     }
 
+    /// Shows the same pool, rows and order as another moment of it.
+    pub fn stand_as(&mut self, other: &Self) {
+        (self.pool, self.sort, self.reversed) = (other.pool, other.sort, other.reversed);
+        self.filter = other.filter.clone();
+        self.list = other.list.clone();
+        self.disordered = true;
+    }
+
     /// Takes the estimates of all round trips.
     pub fn set_rtts(&mut self, rtts_us: HashMap<String, u64>) {
         self.rtts_us = rtts_us;

@@ -14,6 +14,7 @@ pub mod mark;
 pub mod member;
 pub mod members;
 pub mod panes;
+pub mod past;
 pub mod pursuit;
 pub mod raft;
 pub mod risk;
@@ -94,6 +95,8 @@ pub enum Overlay {
     Detail,
     /// [`Model::dialog`].
     Dialog,
+    /// What the loss of each server would do.
+    Impact,
 }
 
 /// A sentence for the operator, about a key that was pressed just now.
@@ -129,6 +132,8 @@ pub struct Model {
     pub picture: bool,
     /// Events of that picture that wait for its end.
     pub held: Vec<Event>,
+    /// Events of agents that are not in use, until it is known which cluster is on screen.
+    pub asides: Vec<Event>,
     /// Why that picture comes, until it is told.
     pub reset: Option<String>,
 
@@ -149,6 +154,14 @@ pub struct Model {
     pub pursuits: pursuit::Pursuits,
     pub remark: Option<Remark>,
     pub zoomed: bool,
+    /// What is needed to step back in time.
+    #[serde(skip)]
+    pub history: past::History,
+    /// The picture of the moment that was stepped back to; it is shown instead of this one.
+    #[serde(skip)]
+    pub past: Option<Box<Model>>,
+    /// In such a picture: when it was, and how many steps back.
+    pub moment: Option<past::Moment>,
     /// Something on screen changed since `runtime` last cleared it.
     pub dirty: bool,
 }
@@ -158,6 +171,11 @@ impl Model {
         let lanes =
             setup.addresses.iter().map(|address| Lane { address: address.clone(), ..Lane::default() }).collect();
         Self { setup, lanes, dirty: true, ..Self::default() }
+    }
+
+    /// What is on screen: this, or the moment that was stepped back to.
+    pub fn shown(&self) -> &Self {
+        self.past.as_deref().unwrap_or(self)
     }
 
     pub fn lane(&self) -> Option<&Lane> {

@@ -35,6 +35,7 @@ pub(super) fn frame(model: &mut Model, at: WallTime, frame: Frame) -> bool {
             if std::mem::take(&mut model.picture) {
                 model.members.picture_ends();
             }
+            take_asides(model, at);
             if let Some(reason) = model.reset.take() {
                 story::console(model, at, Mark::Warning, format!("the agent starts a new picture: {reason}"));
             }
@@ -76,6 +77,43 @@ pub(super) fn event(model: &mut Model, lane: LaneId, at: WallTime, event: Event)
         happens(model, at, event, told);
     }
     true
+}
+
+/// What an agent that is not the one in use tells: what only it knows of elections and of its own log.
+/// It waits until it is known which cluster is on screen.
+pub(super) fn aside(model: &mut Model, at: WallTime, event: Event) -> bool {
+    if model.picture || !model.raft.peers_known {
+        if model.asides.len() < HELD_MAX {
+            model.asides.push(event);
+        }
+        return false;
+    }
+    if !model.raft.peers.iter().any(|peer| peer.node == event.origin.node) {
+        return false;
+    }
+    match &event.body {
+        // Only its own figures: who leads is for the agent in use to say.
+        Body::Raft(RaftEvent::State(state)) => {
+            own_progress(model, event.time, &event.node, state);
+            return true;
+        }
+        Body::Replication(ReplicationEvent::Progress(progress)) if model.raft.peer(&progress.server_id).is_some() => {}
+        Body::Election(_) => {}
+        _ => return false,
+    }
+    let is_past = matches!(event.body, Body::Election(ElectionEvent::Past(_)));
+    let told = !is_past && is_told(model, &event);
+    happens(model, at, event, told);
+    true
+}
+
+/// Takes what waited for the picture.
+pub(super) fn take_asides(model: &mut Model, at: WallTime) {
+    if !model.picture && model.raft.peers_known {
+        for event in std::mem::take(&mut model.asides) {
+            aside(model, at, event);
+        }
+    }
 }
 
 fn happens(model: &mut Model, at: WallTime, event: Event, told: bool) {
@@ -165,6 +203,10 @@ fn raft(model: &mut Model, time: WallTime, node: &str, event: RaftEvent, told: b
             if model.raft.elections.find(term, &leader).is_some() {
                 let election = model.raft.elections.entry(term, &leader, time);
                 election.gap = election.gap.or(gap);
+                // Who leads has won, whether or not the candidate itself is heard.
+                if election.outcome == Outcome::Open {
+                    election.outcome = Outcome::Won;
+                }
             }
         }
         RaftEvent::LeaderConfirmed { term } => {
@@ -210,15 +252,7 @@ fn raft_state(model: &mut Model, time: WallTime, node: &str, state: RaftState) {
     if speaks_for_us(model, node) && (is_younger || model.raft.is_foreign(&peers)) {
         story::other_cluster(model, time, &peers);
     }
-    let id = state.peers.iter().find(|peer| peer.node == node).map(|peer| peer.id.clone());
-    if let Some(id) = id {
-        let progress = model.raft.progress_mut(&id, time);
-        progress.role = Some(state.role);
-        progress.term = Some(state.term);
-        progress.last_log = Some(state.last_log);
-        progress.commit = Some(state.commit);
-        progress.applied = Some(state.applied);
-    }
+    own_progress(model, time, node, &state);
     if !speaks_for_us(model, node) {
         return;
     }
@@ -250,6 +284,17 @@ fn raft_state(model: &mut Model, time: WallTime, node: &str, state: RaftState) {
             }
         }
     }
+}
+
+/// A server's own figures.
+fn own_progress(model: &mut Model, time: WallTime, node: &str, state: &RaftState) {
+    let Some(id) = state.peers.iter().find(|peer| peer.node == node).map(|peer| peer.id.clone()) else { return };
+    let progress = model.raft.progress_mut(&id, time);
+    progress.role = Some(state.role);
+    progress.term = Some(state.term);
+    progress.last_log = Some(state.last_log);
+    progress.commit = Some(state.commit);
+    progress.applied = Some(state.applied);
 }
 
 fn election(model: &mut Model, time: WallTime, node: &str, event: ElectionEvent) {

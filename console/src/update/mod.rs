@@ -10,28 +10,61 @@ mod fact;
 mod link;
 mod member;
 pub mod monitor;
+mod past;
 mod polled;
 mod pursue;
 mod settle;
 mod story;
 
 use crate::model::Model;
-use crate::msg::{Effect, LaneId, Msg};
+use crate::msg::{Action, Effect, LaneId, Msg};
 
 pub use settle::settle;
 
 /// The one way the model changes. Total: no message is an error.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
-    model.dirty |= match msg {
-        Msg::Tick { now } => tick(model, now),
+    match msg {
+        Msg::Act(Action::Leap(leap)) => {
+            past::leap(model, leap);
+            model.dirty = true;
+            Vec::new()
+        }
+        Msg::Act(action) => match &mut model.past {
+            // In the past one can look around; nothing that is asked for there reaches anybody.
+            Some(past) => {
+                let mut effects = action::act(past, action);
+                effects.retain(|effect| matches!(effect, Effect::Quit | Effect::Suspend));
+                model.dirty = true;
+                effects
+            }
+            None => action::act(model, action),
+        },
         Msg::Resize { width, height } => {
             (model.width, model.height) = (width, height);
-            true
+            if let Some(past) = &mut model.past {
+                (past.width, past.height) = (width, height);
+            }
+            model.dirty = true;
+            Vec::new()
         }
-        Msg::Act(action) => return action::act(model, action),
+        msg => {
+            past::keep(model, msg);
+            Vec::new()
+        }
+    }
+}
+
+/// What came from outside, into the model.
+fn take(model: &mut Model, msg: Msg) {
+    model.dirty |= match msg {
+        Msg::Tick { now } => tick(model, now),
+        Msg::Act(_) | Msg::Resize { .. } => true,
         Msg::Link { lane, at, link } => link::link(model, lane, at, link),
         Msg::Heard { lane, at, rtt_us } => link::heard(model, lane, at, rtt_us),
-        Msg::Event { lane, at, event } => news(model, lane, at) && event::event(model, lane, at, *event),
+        Msg::Event { lane, at, event } => match news(model, lane, at) {
+            true => event::event(model, lane, at, *event),
+            false => event::aside(model, at, *event),
+        },
         Msg::Frame { lane, at, frame } => news(model, lane, at) && event::frame(model, at, frame),
         Msg::Polled { lane, at, polled } => news(model, lane, at) && polled::polled(model, lane, at, polled),
         Msg::Denied { lane, at, source, denial } => news(model, lane, at) && polled::denied(model, source, denial),
@@ -42,7 +75,6 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             dialog::probed(model, &probe, seen)
         }
     };
-    Vec::new()
 }
 
 /// Notes that a lane was heard; whether its news belongs on screen.
@@ -59,5 +91,6 @@ fn tick(model: &mut Model, now: shared::time::WallTime) -> bool {
     let before = model.now.micros().div_euclid(1_000_000);
     model.now = now;
     model.raft.sample(now);
+    event::take_asides(model, now);
     before != now.micros().div_euclid(1_000_000)
 }

@@ -14,6 +14,9 @@ use crate::msg::{AgentKind, Screen};
 
 /// Makes rows and keeps selections in sight.
 pub fn settle(model: &mut Model) {
+    if let Some(past) = &mut model.past {
+        settle(past);
+    }
     let live = model.is_live();
     let id = model.identity().map(|identity| identity.node_id.clone()).unwrap_or_default();
     model.servers = servers::rows(&model.raft, &model.members, Here { id: &id, live });
@@ -26,8 +29,11 @@ pub fn settle(model: &mut Model) {
         let page = page(model, pane);
         settle_pane(model, pane, page);
     }
-    pursue::advance(model);
-    dialog::settle(model);
+    // An order is followed now, not as it looked at some moment.
+    if model.moment.is_none() {
+        pursue::advance(model);
+        dialog::settle(model);
+    }
 }
 
 fn settle_pane(model: &mut Model, pane: Pane, page: usize) {

@@ -116,6 +116,7 @@ fn short(keys: &'static str) -> &'static str {
         "space f" => "space",
         "enter esc" => "enter",
         "s S" => "s",
+        "[ ]" => "[ ]",
         keys => keys,
     }
 }

@@ -66,6 +66,17 @@ fn right(scene: Scene<'_>) -> Vec<Piece<'static>> {
     let age = |since: Option<shared::time::WallTime>| {
         since.map_or("?".to_owned(), |since| format::age_whole(model.now.micros_since(since)))
     };
+    if let Some(moment) = model.moment {
+        let at = format::clock_millis(moment.at, model.setup.utc_offset_s);
+        let steps = if moment.back == 1 { "the last step".to_owned() } else { format!("{} steps back", moment.back) };
+        let glyph = if theme.is_ascii() { "<" } else { "◀" };
+        return vec![
+            piece(format!("{glyph} {at}"), theme.part(Part::Alarm)),
+            piece(format!("  {steps}  "), text),
+            piece("\\", theme.part(Part::Key)),
+            piece(" live", faint),
+        ];
+    }
     let mut pieces = Vec::new();
     let (mark, words) = match &lane.link {
         Link::Idle => (Mark::Quiet, "not attached".to_owned()),

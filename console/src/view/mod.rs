@@ -15,6 +15,7 @@ mod events;
 mod footer;
 mod header;
 mod help;
+mod impact;
 mod members;
 mod overview;
 mod raft;
@@ -36,7 +37,7 @@ use crate::widget::row;
 /// Draws the whole terminal from the model, which has been settled.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
-    paint(model, area, frame.buffer_mut());
+    paint(model.shown(), area, frame.buffer_mut());
 }
 
 /// What every view is handed.
@@ -81,6 +82,7 @@ fn paint(model: &Model, area: Rect, buf: &mut Buffer) {
         Overlay::None => {}
         Overlay::Help => help::draw(scene, area, buf),
         Overlay::Detail => detail::draw(scene, area, buf),
+        Overlay::Impact => impact::draw(scene, area, buf),
         Overlay::Dialog => ask::draw(scene, area, buf),
     }
 }

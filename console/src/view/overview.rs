@@ -132,7 +132,7 @@ fn then_short(impact: &Impact) -> (Mark, String) {
 fn impact(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let title = vec![piece("If this node is lost", theme.part(Part::Strong))];
-    let inner = Panel { title, note: Vec::new(), hint: "", focused: false }.draw(theme, area, buf);
+    let inner = Panel { title, note: Vec::new(), hint: "i also a leave", focused: false }.draw(theme, area, buf);
     if model.impacts.is_empty() {
         return placeholder(scene, inner, "the voters are not known", buf);
     }
@@ -168,7 +168,7 @@ fn impact(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     );
 }
 
-fn then_long(impact: &Impact) -> (Mark, String) {
+pub(super) fn then_long(impact: &Impact) -> (Mark, String) {
     match impact.then {
         Then::Elects => (Mark::Good, "elects another".into()),
         Then::Holds { spare: 0 } => (Mark::Warning, "ok, 0 to spare".into()),

@@ -5,6 +5,7 @@ mod asking;
 mod fake_agent;
 mod fixture;
 mod lives;
+mod past;
 mod pty;
 mod screens;
 mod stories;

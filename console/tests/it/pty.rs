@@ -172,16 +172,23 @@ fn directory(console: &Console) -> PathBuf {
 }
 
 #[test]
-fn the_demo_shows_its_server_and_leaves_nothing_behind() {
+fn the_demo_shows_an_election_and_leaves_nothing_behind() {
     let mut console = console(&["demo"]);
-    console.shows("QUORUM OK");
-    console.shows("★ demo-1 leads term 1");
-    console.press("5");
-    console.shows("election won");
+    console.shows("3 of 3 voters up");
     console.press("2");
-    console.shows("demo-1");
+    console.shows("5 of 5   alive 5");
     let directory = directory(&console);
-    assert!(directory.is_dir());
+    assert_eq!(processes_with(&directory), 5);
+    console.press("3");
+    console.shows("▸★ srv-");
+    // The first row is the leader's.
+    console.press("K");
+    console.shows("was killed: B starts it again");
+    assert_eq!(processes_with(&directory), 4);
+    console.shows("2 of 3 voters up");
+    console.shows("Elections 2");
+    console.press("5");
+    console.until("two elections", |screen| screen.contents().matches("election won").count() >= 2);
     console.press("q");
     assert_eq!(console.ends(), 0);
     console.shows("console closed; the demo has ended");
@@ -189,14 +196,34 @@ fn the_demo_shows_its_server_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_node_of_the_demo_hangs_goes_on_and_comes_back() {
+    let console = console(&["demo"]);
+    console.shows("3 of 3 voters up");
+    console.press("2/web-1\r");
+    console.shows("/ web-1");
+    console.shows("1 of 5");
+    for (key, said) in [
+        ("B", "web-1 runs already"),
+        ("H", "web-1 hangs: H lets it go on"),
+        ("H", "web-1 goes on"),
+        ("K", "web-1 was killed"),
+        ("H", "web-1 does not run: B starts it"),
+        ("B", "web-1 was started again"),
+    ] {
+        console.press(key);
+        console.shows(said);
+    }
+}
+
+#[test]
 fn the_demo_ends_with_a_console_that_is_killed() {
     let mut console = console(&["demo"]);
-    console.shows("QUORUM OK");
+    console.shows("3 of 3 voters up");
     let directory = directory(&console);
     let of_demo = || processes_with(&directory);
-    assert_eq!(of_demo(), 1);
+    assert_eq!(of_demo(), 5);
     console.child.kill().expect("it is killed");
-    eventually("the server's end", || of_demo() == 0);
+    eventually("the nodes' end", || of_demo() == 0);
     eventually("its directory gone", || !directory.exists());
 }
 
@@ -220,13 +247,13 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn each_key_does_what_the_help_says() {
     let mut console = console(&["demo"]);
-    console.shows("leads term 1");
+    console.shows("3 of 3 voters up");
     for (keys, shown) in [
         ("2", "[2 Members"),
         ("s", "by node"),
         ("S", "▼"),
         ("/zzz", "no member passes the filter"),
-        ("\x15demo", "/ demo"),
+        ("\x15srv", "/ srv"),
         ("\r", "s sort"),
         ("\r", "incarnation"),
     ] {

@@ -112,6 +112,13 @@ fn what_changes_the_cluster_is_asked_first() {
 }
 
 #[test]
+fn what_a_loss_does_and_what_was_before() {
+    for size in [(120, 36), (80, 24)] {
+        check("back_three", fixture::three, &["1 i", "3 [ [", "2 ["], size);
+    }
+}
+
+#[test]
 fn a_pane_alone_and_a_filter_being_typed() {
     check(
         "looking_three",
