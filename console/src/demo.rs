@@ -1,5 +1,6 @@
 //! `console demo`: three servers and two clients of the bundled agent on loopback addresses, the screen on
-//! them, and keys to kill, pause and start them. `console agent`: that agent by itself. The one file that names the agent.
+//! them, and keys to kill, pause and start them. `console agent`: that agent by itself. The one file that
+//! names the agent.
 //!
 //! Every node is this program run again, a real process to kill and pause. They end with the demo in
 //! every case: it stops those it started; if it is killed itself, the system tells them.
@@ -72,7 +73,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     crate::terminal::check()?;
     let mut demo = Demo::start(SERVERS, CLIENTS)?;
     let settings = Settings { address: String::new(), ..Settings::default() };
-    let addresses = demo.nodes.iter().map(|node| node.place.http().to_string()).collect();
+    // Servers alone know how they vote and what they have.
+    let servers = demo.nodes.iter().take(usize::from(SERVERS));
+    let addresses = servers.map(|node| node.place.http().to_string()).collect();
     let options = Options { addresses, token: None, ..options.clone() };
     let shown = runtime::run(options.launch(settings), Some(&mut demo));
     demo.end();

@@ -1,7 +1,7 @@
 //! The event stream of our agents into the model.
 
 use shared::event::{
-    AgentEvent, Body, ElectionEvent, Event, LogEvent, RaftEvent, RaftPeer, RaftState, ReplicationEvent, Role,
+    AgentEvent, Body, ElectionEvent, Event, LogEvent, Pool, RaftEvent, RaftPeer, RaftState, ReplicationEvent, Role,
     VoteAnswer,
 };
 use shared::time::WallTime;
@@ -82,16 +82,20 @@ pub(super) fn event(model: &mut Model, lane: LaneId, at: WallTime, event: Event)
 /// What an agent that is not the one in use tells: what only it knows of elections and of its own log.
 /// It waits until it is known which cluster is on screen.
 pub(super) fn aside(model: &mut Model, at: WallTime, event: Event) -> bool {
-    if model.picture || !model.raft.peers_known {
+    // A client has no Raft of its own to tell of: any of its servers speaks for it.
+    let is_client = model.identity().is_some_and(|identity| !identity.server);
+    if model.picture || !(model.raft.peers_known || is_client) {
         if model.asides.len() < HELD_MAX {
             model.asides.push(event);
         }
         return false;
     }
-    if !model.raft.peers.iter().any(|peer| peer.node == event.origin.node) {
+    let is_peer = model.raft.peers.iter().any(|peer| peer.node == event.origin.node);
+    if !is_peer && model.members.find(Pool::Lan, &event.origin.node).is_none() {
         return false;
     }
     match &event.body {
+        Body::Raft(_) if is_client => {}
         // Only its own figures: who leads is for the agent in use to say.
         Body::Raft(RaftEvent::State(state)) => {
             own_progress(model, event.time, &event.node, state);
@@ -109,7 +113,7 @@ pub(super) fn aside(model: &mut Model, at: WallTime, event: Event) -> bool {
 
 /// Takes what waited for the picture.
 pub(super) fn take_asides(model: &mut Model, at: WallTime) {
-    if !model.picture && model.raft.peers_known {
+    if !model.picture {
         for event in std::mem::take(&mut model.asides) {
             aside(model, at, event);
         }
