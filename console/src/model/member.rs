@@ -89,9 +89,9 @@ impl Member {
     }
 
     pub fn turn(&mut self, turn: Turn) {
-        // One happening may be told by an event and by a log.
-        if self.turns.last().is_some_and(|last| last.word == turn.word && last.text == turn.text && last.at == turn.at)
-        {
+        // One happening may be told by an event and by a log, and a log repeats a doubt with every probe.
+        let same = |last: &&Turn| last.word == turn.word && last.text == turn.text;
+        if self.turns.last().filter(same).is_some_and(|last| last.at == turn.at || last.word == "suspected") {
             return;
         }
         if self.turns.len() >= TURNS_MAX {

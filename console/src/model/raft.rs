@@ -92,6 +92,8 @@ pub enum Gap {
 
 /// The leader's own word of its election may be a little later than that of who elected it.
 const BLIND_MORE_US: i64 = 1_000_000;
+/// Figures of several servers that are this close together can be compared.
+const FIGURES_US: u64 = 3_000_000;
 const SAMPLES_MAX: usize = 120;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -310,6 +312,12 @@ impl Raft {
         self.leader_id().and_then(|id| self.progress.get(id)).and_then(|progress| progress.last_log)
     }
 
+    /// These figures are older than the leader's, by more than the pace at which figures come.
+    fn is_older(&self, progress: &Progress) -> bool {
+        let leader = self.leader_id().and_then(|id| self.progress.get(id));
+        leader.is_some_and(|leader| leader.seen.micros_since(progress.seen) > FIGURES_US)
+    }
+
     /// How many entries a server lacks of what the leader has.
     pub fn behind(&self, id: &str) -> Option<u64> {
         let progress = self.progress.get(id)?;
@@ -317,7 +325,13 @@ impl Raft {
             // What it has is the measure, however far its own disk is.
             return self.leader_last().map(|_| 0);
         }
-        Some(self.leader_last()?.saturating_sub(progress.matched.or(progress.last_log)?))
+        let has = match progress.matched {
+            Some(matched) => matched,
+            // What it said of itself some time ago is not what it lacks now.
+            None if self.is_older(progress) => return None,
+            None => progress.last_log?,
+        };
+        Some(self.leader_last()?.saturating_sub(has))
     }
 
     /// The highest index that any server says is committed.

@@ -64,8 +64,14 @@ pub(super) fn leap(model: &mut Model, leap: Leap) {
     };
     let mut picture = from.clone();
     picture.moment = Some(Moment { at: step.at, back: total - index });
+    let mut settled = picture.now;
     for msg in msgs {
         super::take(&mut picture, msg.clone());
+        // As it was drawn then, second by second: the timeline is made of that.
+        if picture.now.micros_since(settled) >= 1_000_000 {
+            settled = picture.now;
+            super::settle(&mut picture);
+        }
     }
     picture.now = step.at;
     picture.moment = Some(Moment { at: step.at, back: total - index });
