@@ -21,9 +21,9 @@ use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use shared::http::Settings;
 
 use crate::cli::{Options, say};
+use crate::clock;
 use crate::msg::Trick;
 use crate::runtime::{self, Stage};
-use crate::clock;
 
 /// Tells a node of the demo which process started it, and so with whom it ends.
 const PARENT: &str = "QUORATE_DEMO_PARENT";

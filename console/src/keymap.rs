@@ -351,10 +351,16 @@ impl Binding {
             Valid::SeveralAgents => model.moment.is_none() && model.lanes.len() > 1,
             Valid::Past => model.moment.is_some(),
             Valid::Demo => {
-                model.moment.is_none() && model.setup.demo && model.room() != Room::Tiny && NODES.contains(&model.screen)
+                model.moment.is_none()
+                    && model.setup.demo
+                    && model.room() != Room::Tiny
+                    && NODES.contains(&model.screen)
             }
             Valid::Change(_, screens) => {
-                model.moment.is_none() && !model.setup.read_only && model.room() != Room::Tiny && screens.contains(&model.screen)
+                model.moment.is_none()
+                    && !model.setup.read_only
+                    && model.room() != Room::Tiny
+                    && screens.contains(&model.screen)
             }
         }
     }

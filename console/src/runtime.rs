@@ -129,8 +129,13 @@ async fn screen(launch: Launch, stage: Option<&mut dyn Stage>) -> Result<Closed>
     let mut look = launch.look;
     look.ascii = look.ascii || guard.draws_double();
     let addresses = launch.places.iter().map(|place| place.address.clone()).collect();
-    let mut model =
-        Model::new(Setup { addresses, utc_offset_s: clock::utc_offset_s(), look, read_only: launch.read_only, demo: stage.is_some() });
+    let mut model = Model::new(Setup {
+        addresses,
+        utc_offset_s: clock::utc_offset_s(),
+        look,
+        read_only: launch.read_only,
+        demo: stage.is_some(),
+    });
     let size = guard.screen.size().wrap_err("ask the terminal for its size")?;
     update::update(&mut model, Msg::Tick { now: clock::now() });
     update::update(&mut model, Msg::Resize { width: size.width, height: size.height });

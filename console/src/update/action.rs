@@ -41,9 +41,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Dialog(stroke) => return dialog::stroke(model, stroke),
         // Seen to before this: the present and the past are told apart there.
         Action::Leap(_) => {}
-        Action::Impact => {
-            show(model, if model.overlay == Overlay::Impact { Overlay::None } else { Overlay::Impact })
-        }
+        Action::Impact => show(model, if model.overlay == Overlay::Impact { Overlay::None } else { Overlay::Impact }),
         Action::Trick(trick) => return dialog::trick(model, trick),
         Action::Help => show(model, if model.overlay == Overlay::Help { Overlay::None } else { Overlay::Help }),
         Action::Quit => return quit(model),

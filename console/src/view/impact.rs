@@ -15,7 +15,10 @@ use crate::theme::Part;
 use crate::widget::{Piece, piece};
 
 pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
-    let title = vec![piece("Impact", scene.theme.part(Part::Strong)), piece("   if a server is lost", scene.theme.part(Part::Text))];
+    let title = vec![
+        piece("Impact", scene.theme.part(Part::Strong)),
+        piece("   if a server is lost", scene.theme.part(Part::Text)),
+    ];
     dialog(scene, area, buf, title, &lines(scene));
 }
 
@@ -50,7 +53,8 @@ fn lines(scene: Scene<'_>) -> Vec<Vec<Piece<'static>>> {
             false => (Mark::Good, format!("ok, {} to spare", after.spare())),
         };
         lines.push(Vec::new());
-        let counts = format!("a leave of {node} instead: {} voters, {} up, {} needed  ", after.voters, after.up, after.need());
+        let counts =
+            format!("a leave of {node} instead: {} voters, {} up, {} needed  ", after.voters, after.up, after.need());
         lines.push(vec![piece(counts, text), piece(format!("{} {words}", theme.glyph(mark)), theme.mark(mark))]);
     }
     lines
