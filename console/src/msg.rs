@@ -46,6 +46,19 @@ pub enum Msg {
     Probed { at: WallTime, probe: Probe, seen: Seen },
 }
 
+impl Msg {
+    /// Rows that it carries, and itself: what keeping it costs.
+    pub fn weight(&self) -> usize {
+        let Self::Polled { polled, .. } = self else { return 1 };
+        match polled {
+            Polled::Members(rows) | Polled::WanMembers(rows) => 1 + rows.len(),
+            Polled::Coordinates(rows) => 1 + rows.len(),
+            Polled::Checks(rows) => 1 + rows.len(),
+            _ => 1,
+        }
+    }
+}
+
 /// What frames the events of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {

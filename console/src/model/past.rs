@@ -11,7 +11,6 @@ use shared::time::WallTime;
 use super::Model;
 use super::journal::Kind;
 use crate::msg::Msg;
-use crate::polled::Polled;
 
 /// Rows that the messages kept may carry in all, each counting one itself.
 const WEIGHT_MAX: usize = 20_000;
@@ -50,15 +49,6 @@ pub struct History {
     pub steps: VecDeque<Step>,
 }
 
-fn weight(msg: &Msg) -> usize {
-    match msg {
-        Msg::Polled { polled: Polled::Members(rows) | Polled::WanMembers(rows), .. } => 1 + rows.len(),
-        Msg::Polled { polled: Polled::Coordinates(rows), .. } => 1 + rows.len(),
-        Msg::Polled { polled: Polled::Checks(rows), .. } => 1 + rows.len(),
-        _ => 1,
-    }
-}
-
 impl History {
     /// Whether a message belongs to what can be stepped through.
     pub fn takes(msg: &Msg) -> bool {
@@ -88,7 +78,7 @@ impl History {
 
     /// Keeps a message; its number.
     pub fn keep(&mut self, msg: Msg) -> u64 {
-        self.weight += weight(&msg);
+        self.weight += msg.weight();
         self.kept.push_back(msg);
         while self.weight > WEIGHT_MAX && self.models.len() > 1 {
             self.models.pop_front();
@@ -109,7 +99,7 @@ impl History {
         let Some(oldest) = self.models.front().map(|(seq, _)| *seq) else { return };
         while self.first < oldest {
             let Some(msg) = self.kept.pop_front() else { break };
-            self.weight = self.weight.saturating_sub(weight(&msg));
+            self.weight = self.weight.saturating_sub(msg.weight());
             self.first += 1;
         }
         while self.steps.front().is_some_and(|step| step.seq < oldest) {
