@@ -19,7 +19,7 @@ use super::journal::{self, Scope};
 use super::place::Places;
 use super::resolve::dial_text;
 use super::seal::Seal;
-use super::tcp::{STREAM_TIME_MAX, ask, read_message, write_answer};
+use super::tcp::{Received, STREAM_TIME_MAX, ask, read_message, write_answer};
 use super::traffic::{LABELLED, Traffic};
 use crate::clock;
 use crate::seats::Seats;
@@ -53,8 +53,8 @@ pub(super) enum Request {
 
 /// What a stream's task has to say.
 enum StreamEvent {
-    Asked { stream: StreamId, from: SocketAddr, bytes: Vec<u8>, reply: oneshot::Sender<Vec<u8>> },
-    Answered { dial: u64, bytes: Vec<u8> },
+    Asked { stream: StreamId, from: SocketAddr, received: Received, reply: oneshot::Sender<Vec<u8>> },
+    Answered { dial: u64, received: Received },
     Unanswered { dial: u64, reason: String, refused: bool },
 }
 
@@ -175,12 +175,12 @@ impl Driver {
     fn take_stream(&mut self, event: StreamEvent, out: &mut Output) {
         let now = clock::now();
         match event {
-            StreamEvent::Asked { stream, from, bytes, reply } => {
+            StreamEvent::Asked { stream, from, received, reply } => {
                 self.replies.insert(stream, reply);
-                self.swim.handle(now, Input::Accepted { stream, from, bytes: &bytes }, out);
+                self.swim.handle(now, Input::Accepted { stream, from, bytes: &received.bytes }, out);
             }
-            StreamEvent::Answered { dial, bytes } => {
-                self.swim.handle(now, Input::Answered { dial, bytes: &bytes }, out);
+            StreamEvent::Answered { dial, received } => {
+                self.swim.handle(now, Input::Answered { dial, bytes: &received.bytes }, out);
             }
             StreamEvent::Unanswered { dial, reason, refused } => {
                 self.swim.handle(now, Input::Unanswered { dial, reason, refused }, out);
@@ -296,7 +296,7 @@ impl Driver {
 
 async fn run_dial(dial: Dial, seal: &Seal, traffic: &Traffic, events: mpsc::Sender<StreamEvent>) {
     let event = match ask(dial.to, &seal.seal_stream(dial.bytes), dial.limit, seal, traffic).await {
-        Ok(bytes) => StreamEvent::Answered { dial: dial.id, bytes },
+        Ok(received) => StreamEvent::Answered { dial: dial.id, received },
         Err(failure) => {
             let reason = dial_text(dial.to, &failure);
             StreamEvent::Unanswered { dial: dial.id, reason, refused: failure.is_refusal() }
@@ -359,9 +359,12 @@ async fn serve(
     events: mpsc::Sender<StreamEvent>,
 ) {
     // Who says nothing whole gets no answer.
-    let Ok(bytes) = read_message(&mut stream, seal, traffic).await else { return };
+    let Ok(received) = read_message(&mut stream, seal, traffic, &traffic.questions).await else {
+        traffic.tcp_refused.increment(1);
+        return;
+    };
     let (reply, answer) = oneshot::channel();
-    if events.send(StreamEvent::Asked { stream: id, from, bytes, reply }).await.is_err() {
+    if events.send(StreamEvent::Asked { stream: id, from, received, reply }).await.is_err() {
         return;
     }
     if let Ok(bytes) = answer.await {

@@ -34,11 +34,11 @@ impl Gossip {
         };
         let nobody = stream::push_pull(false, std::iter::empty(), &[]);
         let traffic = Traffic::new(self.pool);
-        let bytes = ask(to, &self.seal.seal_stream(nobody), LOOK_TIME_MAX, &self.seal, &traffic)
+        let received = ask(to, &self.seal.seal_stream(nobody), LOOK_TIME_MAX, &self.seal, &traffic)
             .await
             .map_err(|failure| Unfit::Unreachable(dial_text(to, &failure)))?;
         // What is no state of a pool is found again by the join, which says so.
-        let Ok(StreamMessage::PushPull(theirs)) = StreamMessage::read(&bytes) else { return Ok(()) };
+        let Ok(StreamMessage::PushPull(theirs)) = StreamMessage::read(&received.bytes) else { return Ok(()) };
         let there = theirs.members.iter().filter(|(_, state)| *state != State::Left);
         let foreign = there.filter_map(|(alive, _)| rules.judge(alive.node, &to_tags(alive.meta)).err());
         match foreign.into_iter().find(|rejection| matches!(rejection, Rejection::Foreign { .. })) {

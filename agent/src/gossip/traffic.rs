@@ -1,11 +1,17 @@
-//! What goes over the wire, counted under Consul's names, one count for each pool.
-//! Held by `driver`; `/v1/agent/metrics` shows it.
+//! What goes over the wire, counted under Consul's names, one count for each pool; and how much of it
+//! is held at once. Held by `driver`; `/v1/agent/metrics` shows it.
+
+use std::sync::Arc;
 
 use metrics::Counter;
 use shared::event::Pool;
+use tokio::sync::Semaphore;
 
 /// Packets and streams that name a pool by a label: ours has none.
 pub(super) const LABELLED: &str = "quorate.gossip.labelled";
+
+/// Long messages of streams that are held at once.
+const LARGE_AT_ONCE: usize = 4;
 
 /// Bytes of packets and of streams' messages, sealed, without what the kernel adds.
 #[derive(Clone)]
@@ -17,6 +23,11 @@ pub(super) struct Traffic {
     /// Streams that others opened to us, and we to others.
     pub(super) tcp_accept: Counter,
     pub(super) tcp_connect: Counter,
+    /// Streams that ended before they brought a message of ours, or brought none that we take.
+    pub(super) tcp_refused: Counter,
+    /// Places for the long messages of others, and for the long answers to ours.
+    pub(super) questions: Arc<Semaphore>,
+    pub(super) answers: Arc<Semaphore>,
 }
 
 impl Traffic {
@@ -33,6 +44,9 @@ impl Traffic {
             tcp_received: counter("quorate.gossip.tcp.received"),
             tcp_accept: counter("consul.memberlist.tcp.accept"),
             tcp_connect: counter("consul.memberlist.tcp.connect"),
+            tcp_refused: counter("quorate.gossip.tcp.refused"),
+            questions: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            answers: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
         }
     }
 }

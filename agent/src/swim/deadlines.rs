@@ -51,6 +51,11 @@ impl Deadlines {
         self.armed.get(timer).copied()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn next(&self) -> Option<Moment> {
         self.order.first().map(|(at, _)| *at)
     }

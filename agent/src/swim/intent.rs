@@ -32,29 +32,34 @@ struct Kept {
 
 /// The latest intent about each member we do not list.
 #[derive(Debug, Default)]
-pub(super) struct Recent(BTreeMap<Name, Kept>);
+pub(super) struct Recent {
+    kept: BTreeMap<Name, Kept>,
+    /// Not kept for want of room.
+    pub(super) refused: u64,
+}
 
 impl Recent {
     /// True when it is news.
     fn keep(&mut self, now: Moment, intent: &Intent<'_>) -> bool {
-        if let Some(known) = self.0.get(intent.node)
+        if let Some(known) = self.kept.get(intent.node)
             && known.ltime >= intent.ltime
         {
             return false;
         }
-        if self.0.len() >= RECENT_MAX {
-            self.0.retain(|_, kept| now.since(kept.at) < RECENT_KEPT);
+        if self.kept.len() >= RECENT_MAX {
+            self.kept.retain(|_, kept| now.since(kept.at) < RECENT_KEPT);
         }
-        if self.0.len() >= RECENT_MAX {
+        if self.kept.len() >= RECENT_MAX {
+            self.refused += 1;
             return false;
         }
-        self.0.insert(Name::from(intent.node), Kept { leaves: intent.leaves, ltime: intent.ltime, at: now });
+        self.kept.insert(Name::from(intent.node), Kept { leaves: intent.leaves, ltime: intent.ltime, at: now });
         true
     }
 
     /// Gives a new member what was said of it before it appeared.
     pub(super) fn apply(&mut self, member: &mut Member) {
-        let Some(kept) = self.0.remove(&member.name) else { return };
+        let Some(kept) = self.kept.remove(&member.name) else { return };
         if member.changed.since(kept.at) > RECENT_KEPT {
             return;
         }

@@ -19,6 +19,8 @@ mod deadlines;
 mod intent;
 mod lamport;
 mod leave;
+#[cfg(test)]
+mod limit_tests;
 pub mod member;
 mod msgpack;
 pub mod packet;
@@ -457,6 +459,7 @@ impl Swim {
             counters: Counters {
                 rumours_dropped: self.broadcasts.dropped,
                 coordinates_rejected: self.vivaldi.rejected,
+                refused: self.counters.refused + self.intents.refused,
                 ..self.counters
             },
         }

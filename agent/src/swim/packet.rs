@@ -23,8 +23,10 @@ pub const CRC_BYTES: usize = 5;
 /// From this protocol version on a member understands a CRC.
 pub const CRC_PROTOCOL: u8 = 5;
 
-/// A UDP packet inflates to this at most: sixteen of the largest there can be.
+/// A UDP packet inflates to this at most, all that is packed in it together: sixteen of the largest.
 const PACKET_INFLATION_MAX: usize = 1 << 20;
+/// Messages and wrappers of one packet, at most: lawful are a full compound and three wrappers.
+const PACKET_MESSAGES_MAX: usize = 1024;
 /// Wrappers inside wrappers, at most; three are lawful.
 const DEPTH_MAX: u8 = 4;
 /// Shorter bytes never get smaller: what wraps them eats up what is gained.
@@ -34,13 +36,25 @@ const LZW_CODE_BITS: u8 = 8;
 /// Calls `visit` with each bare message of a packet, in order.
 /// On a flaw the messages before it were visited.
 pub fn unpack(bytes: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<(), Flaw> {
-    unpack_nested(bytes, 0, visit)
+    unpack_nested(bytes, 0, &mut Budget { bytes: PACKET_INFLATION_MAX, messages: PACKET_MESSAGES_MAX }, visit)
 }
 
-fn unpack_nested(bytes: &[u8], depth: u8, visit: &mut dyn FnMut(&[u8])) -> Result<(), Flaw> {
-    if depth > DEPTH_MAX {
+/// What one packet may still make us do: packed things inside packed things would multiply.
+struct Budget {
+    bytes: usize,
+    messages: usize,
+}
+
+fn unpack_nested(
+    bytes: &[u8],
+    depth: u8,
+    budget: &mut Budget,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<(), Flaw> {
+    if depth > DEPTH_MAX || budget.messages == 0 {
         return Err(Flaw::Malformed);
     }
+    budget.messages -= 1;
     let (&first, body) = bytes.split_first().ok_or(Flaw::Malformed)?;
     match first {
         kind::HAS_CRC => {
@@ -48,10 +62,14 @@ fn unpack_nested(bytes: &[u8], depth: u8, visit: &mut dyn FnMut(&[u8])) -> Resul
             if crc32fast::hash(rest).to_be_bytes() != sum {
                 return Err(Flaw::Malformed);
             }
-            unpack_nested(rest, depth + 1, visit)
+            unpack_nested(rest, depth + 1, budget, visit)
         }
-        kind::COMPRESS => unpack_nested(&inflate(body, PACKET_INFLATION_MAX)?, depth + 1, visit),
-        kind::COMPOUND => unpack_compound(body, depth, visit),
+        kind::COMPRESS => {
+            let plain = inflate(body, budget.bytes)?;
+            budget.bytes -= plain.len();
+            unpack_nested(&plain, depth + 1, budget, visit)
+        }
+        kind::COMPOUND => unpack_compound(body, depth, budget, visit),
         _ => {
             visit(bytes);
             Ok(())
@@ -59,7 +77,12 @@ fn unpack_nested(bytes: &[u8], depth: u8, visit: &mut dyn FnMut(&[u8])) -> Resul
     }
 }
 
-fn unpack_compound(body: &[u8], depth: u8, visit: &mut dyn FnMut(&[u8])) -> Result<(), Flaw> {
+fn unpack_compound(
+    body: &[u8],
+    depth: u8,
+    budget: &mut Budget,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<(), Flaw> {
     let (&count, body) = body.split_first().ok_or(Flaw::Malformed)?;
     let (lengths, mut parts) =
         body.split_at_checked(usize::from(count) * COMPOUND_PART_BYTES).ok_or(Flaw::Malformed)?;
@@ -67,7 +90,7 @@ fn unpack_compound(body: &[u8], depth: u8, visit: &mut dyn FnMut(&[u8])) -> Resu
         let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
         let (part, rest) = parts.split_at_checked(length).ok_or(Flaw::Malformed)?;
         parts = rest;
-        unpack_nested(part, depth + 1, visit)?;
+        unpack_nested(part, depth + 1, budget, visit)?;
     }
     Ok(())
 }

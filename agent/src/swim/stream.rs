@@ -12,6 +12,10 @@ use super::packet::{deflate, inflate};
 pub const STREAM_BYTES_MAX: usize = 20 << 20;
 /// What a compressed stream may inflate to.
 const INFLATION_MAX: usize = 40 << 20;
+/// One member of a push/pull, or a message that is neither state nor compressed: far more than any needs.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+/// An error's text that is told on.
+const ERROR_BYTES_MAX: usize = 512;
 /// Members in one push/pull, at most.
 const MEMBERS_MAX: usize = 1 << 20;
 
@@ -55,7 +59,8 @@ impl<'a> StreamMessage<'a> {
                     }
                     Ok(())
                 })?;
-                Ok(Self::Error(text))
+                let end = text.floor_char_boundary(ERROR_BYTES_MAX);
+                Ok(Self::Error(&text[..end]))
             }
             kind::PING | kind::ACK => Message::read(bytes).map(Self::Bare),
             _ => Err(Flaw::Malformed),
@@ -65,9 +70,17 @@ impl<'a> StreamMessage<'a> {
 
 /// The message itself: inflated when it is a compressed one.
 pub fn plain(bytes: Vec<u8>) -> Result<Vec<u8>, Flaw> {
+    match plain_within(&bytes, INFLATION_MAX)? {
+        Some(inflated) => Ok(inflated),
+        None => Ok(bytes),
+    }
+}
+
+/// The inflated message when it is compressed; an error when it is longer than `limit`.
+pub fn plain_within(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Flaw> {
     match bytes.split_first() {
-        Some((&kind::COMPRESS, body)) => inflate(body, INFLATION_MAX),
-        _ => Ok(bytes),
+        Some((&kind::COMPRESS, body)) => inflate(body, limit).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -152,6 +165,8 @@ enum Phase {
     Members { left: usize, user_bytes: usize },
     Bytes { left: usize },
     Value,
+    /// A compressed message: however long, it is two fields, so that looking again costs nothing.
+    Packed,
     Done,
 }
 
@@ -206,16 +221,15 @@ impl Scan {
                         used += 4;
                         Phase::Bytes { left: u32::from_be_bytes(length) as usize }
                     }
-                    kind::PING | kind::ACK | kind::COMPRESS | kind::ERROR => Phase::Value,
+                    kind::COMPRESS => Phase::Packed,
+                    kind::PING | kind::ACK | kind::ERROR => Phase::Value,
                     _ => return Err(Flaw::Malformed),
                 };
                 used += reader.at();
             }
             Phase::Members { left: 0, user_bytes } => return Ok(Phase::Bytes { left: user_bytes }),
             Phase::Members { left, user_bytes } => {
-                let mut reader = Reader::new(rest);
-                reader.skip()?;
-                used = reader.at();
+                used = skip_value(rest)?;
                 next = Phase::Members { left: left - 1, user_bytes };
             }
             Phase::Bytes { left } => {
@@ -226,8 +240,16 @@ impl Scan {
                 }
             }
             Phase::Value => {
+                used = skip_value(rest)?;
+                next = Phase::Done;
+            }
+            Phase::Packed => {
                 let mut reader = Reader::new(rest);
-                reader.skip()?;
+                reader.fields(|r, key| match key {
+                    b"Algo" => r.int().map(drop),
+                    b"Buf" => r.raw().map(drop),
+                    _ => Err(Flaw::Malformed),
+                })?;
                 used = reader.at();
                 next = Phase::Done;
             }
@@ -235,5 +257,16 @@ impl Scan {
         }
         self.at += used;
         Ok(next)
+    }
+}
+
+/// The length of the value that `bytes` begin with. One that is not whole is read again when more came:
+/// so it must be short.
+fn skip_value(bytes: &[u8]) -> Result<usize, Flaw> {
+    let mut reader = Reader::new(bytes);
+    match reader.skip() {
+        Ok(()) => Ok(reader.at()),
+        Err(Flaw::Short) if bytes.len() > VALUE_BYTES_MAX => Err(Flaw::Malformed),
+        Err(flaw) => Err(flaw),
     }
 }

@@ -42,17 +42,27 @@ impl<'a> SerfMessage<'a> {
                 Reader::new(body).fields(|r, key| {
                     match key {
                         b"LTime" => intent.ltime = r.uint()?,
-                        b"Node" => intent.node = r.text()?,
+                        b"Node" => intent.node = short_text(r)?,
                         b"Prune" => intent.prune = r.boolean()?,
                         _ => r.skip()?,
                     }
                     Ok(())
                 })?;
-                if intent.node.len() > NAME_BYTES_MAX { Err(Flaw::Malformed) } else { Ok(Self::Intent(intent)) }
+                Ok(Self::Intent(intent))
             }
             _ => Ok(Self::Other),
         }
     }
+}
+
+/// A member's name: what is longer is none, and must not be kept.
+fn short_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Flaw> {
+    let name = reader.text()?;
+    if name.len() > NAME_BYTES_MAX { Err(Flaw::Malformed) } else { Ok(name) }
+}
+
+fn read_name(reader: &mut Reader<'_>) -> Result<Name, Flaw> {
+    short_text(reader).map(Name::from)
 }
 
 pub(super) fn write_intent(intent: &Intent<'_>) -> Vec<u8> {
@@ -93,13 +103,13 @@ impl SerfState {
                 b"QueryLTime" => state.query_ltime = r.uint()?,
                 b"StatusLTimes" => {
                     for _ in 0..r.map()?.min(MEMBERS_MAX) {
-                        let name = Name::from(r.text()?);
+                        let name = read_name(r)?;
                         state.status_ltimes.insert(name, r.uint()?);
                     }
                 }
                 b"LeftMembers" => {
                     for _ in 0..r.array()?.min(MEMBERS_MAX) {
-                        state.left.push(Name::from(r.text()?));
+                        state.left.push(read_name(r)?);
                     }
                 }
                 _ => r.skip()?,
