@@ -105,7 +105,8 @@ fn names_and_tags_that_no_member_has_are_not_kept() {
     let long = "n".repeat(256);
     let mut subject = Subject::among(&["a"]);
     let meta = [0xff; 513];
-    let member = |node, meta| Message::Alive(Alive { incarnation: 1, node, address: address(1), meta, versions: VERSIONS });
+    let member =
+        |node, meta| Message::Alive(Alive { incarnation: 1, node, address: address(1), meta, versions: VERSIONS });
     subject.hear(&[member(&long, &[]), member("b", &meta), member("", &[])]);
     let intent = write_intent(&Intent { leaves: false, ltime: 9, node: &long, prune: false });
     subject.hear(&[Message::User(&intent)]);
@@ -128,7 +129,8 @@ fn a_flood_of_any_kind_keeps_within_its_limits() {
         let name = format!("forged-{number}");
         let intent = write_intent(&Intent { leaves: number % 2 == 0, ltime: 5, node: &name, prune: true });
         let doubt = super::codec::Doubt { incarnation: number, node: "a", from: &name };
-        let indirect = super::codec::IndirectPing { seq: number, target: address(7), node: &name, nack: true, source: None };
+        let indirect =
+            super::codec::IndirectPing { seq: number, target: address(7), node: &name, nack: true, source: None };
         let messages = [
             Message::User(&intent),
             Message::Suspect(doubt),

@@ -45,12 +45,7 @@ struct Budget {
     messages: usize,
 }
 
-fn unpack_nested(
-    bytes: &[u8],
-    depth: u8,
-    budget: &mut Budget,
-    visit: &mut dyn FnMut(&[u8]),
-) -> Result<(), Flaw> {
+fn unpack_nested(bytes: &[u8], depth: u8, budget: &mut Budget, visit: &mut dyn FnMut(&[u8])) -> Result<(), Flaw> {
     if depth > DEPTH_MAX || budget.messages == 0 {
         return Err(Flaw::Malformed);
     }
@@ -77,12 +72,7 @@ fn unpack_nested(
     }
 }
 
-fn unpack_compound(
-    body: &[u8],
-    depth: u8,
-    budget: &mut Budget,
-    visit: &mut dyn FnMut(&[u8]),
-) -> Result<(), Flaw> {
+fn unpack_compound(body: &[u8], depth: u8, budget: &mut Budget, visit: &mut dyn FnMut(&[u8])) -> Result<(), Flaw> {
     let (&count, body) = body.split_first().ok_or(Flaw::Malformed)?;
     let (lengths, mut parts) =
         body.split_at_checked(usize::from(count) * COMPOUND_PART_BYTES).ok_or(Flaw::Malformed)?;

@@ -162,8 +162,13 @@ pub fn error(text: &str) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Start,
-    Members { left: usize, user_bytes: usize },
-    Bytes { left: usize },
+    Members {
+        left: usize,
+        user_bytes: usize,
+    },
+    Bytes {
+        left: usize,
+    },
     Value,
     /// A compressed message: however long, it is two fields, so that looking again costs nothing.
     Packed,
