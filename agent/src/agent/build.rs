@@ -19,7 +19,8 @@ use crate::control::{Control, Order};
 use crate::events::{Bus, Sources, pump};
 use crate::gossip::seal::{Key, Seal};
 use crate::gossip::{self, Gossip};
-use crate::leader::Duties;
+use crate::leader::voters::Rules;
+use crate::leader::{Duties, Membership};
 use crate::local::Local;
 use crate::logs::Logs;
 use crate::raft::bootstrap::Own;
@@ -325,6 +326,12 @@ fn start_workers(
             backend: backend.clone(),
             raft: raft.state(),
             members: lan.members(),
+            membership: Some(Membership {
+                raft: raft.clone(),
+                lan: lan.clone(),
+                rules: Rules::default(),
+                bootstrap: config.bootstrap,
+            }),
         };
         duties.start(workers);
     }

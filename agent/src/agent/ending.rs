@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use shared::event::{AgentEvent, MemberState, MemberStatus};
+use shared::event::{AgentEvent, MemberState, MemberStatus, Role};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -11,12 +11,16 @@ use super::build::Running;
 use super::quorum::{self, Cost, Voters};
 use crate::config::Config;
 use crate::control::Refused;
+use crate::raft::Operation;
 
 /// For answers that are on their way when the edges stop.
 const EDGES_END: Duration = Duration::from_secs(3);
 const PARTS_END: Duration = Duration::from_secs(5);
 /// For the last event to be published behind all that waits there.
 const LAST_EVENT_MAX: Duration = Duration::from_secs(1);
+/// Consul's grace period for a server's removal.
+const DEPART_WITHIN: Duration = Duration::from_secs(5);
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What asks the agent to end.
 #[derive(Debug)]
@@ -86,15 +90,49 @@ impl Running {
             Some(_) => tracing::info!(target: "agent.server", "server starting leave"),
             None => tracing::info!(target: "agent.client", "client starting leave"),
         }
+        self.depart().await;
         if let Some(wan) = &self.wan {
             wan.leave().await;
         }
         self.lan.leave().await;
     }
 
+    /// A server takes itself out of the Raft configuration; a leader hands over first. A lone voter
+    /// keeps its seat.
+    async fn depart(&self) {
+        let Some(raft) = &self.raft else { return };
+        let state = raft.state().borrow().clone();
+        let is_there = state.peers.iter().any(|peer| peer.id == self.server_id);
+        let others = state.peers.iter().any(|peer| peer.id != self.server_id && peer.voter);
+        if !is_there || !others {
+            return;
+        }
+        let removal = Operation::Remove(raft.id().as_u128());
+        match timeout(DEPART_WITHIN, raft.operate(removal, DEPART_WITHIN)).await {
+            Ok(Ok(_)) => tracing::info!(target: "agent.server", "this server is no longer part of the Raft configuration"),
+            Ok(Err(error)) => tracing::error!(target: "agent.server", %error, "failed to remove ourself as raft peer"),
+            Err(_) => tracing::error!(target: "agent.server", "failed to remove ourself as raft peer in time"),
+        }
+    }
+
+    /// A leader that stops and keeps its seat lets another lead meanwhile.
+    async fn hand_over(&self) {
+        let Some(raft) = &self.raft else { return };
+        let state = raft.state().borrow().clone();
+        if state.role != Role::Leader || state.peers.iter().filter(|peer| peer.voter).count() < 2 {
+            return;
+        }
+        match timeout(HAND_OVER_WITHIN, raft.transfer(None)).await {
+            Ok(Ok(leader)) => tracing::info!(target: "agent.server", %leader, "handed the leadership over"),
+            Ok(Err(error)) => tracing::warn!(target: "agent.server", %error, "the leadership could not be handed over"),
+            Err(_) => tracing::warn!(target: "agent.server", "the leadership could not be handed over in time"),
+        }
+    }
+
     /// Stops every part in order and tells the exit code.
     pub(super) async fn stop(self, code: u8, reason: &str, leaving: bool) -> u8 {
         tracing::info!(target: "agent", "Requesting shutdown");
+        self.hand_over().await;
         let _ = self.agent_events.try_send(AgentEvent::Stopping { reason: reason.to_owned(), leaving });
         // The last event must reach the streams before they end: the pump takes no more after it.
         let _ = timeout(LAST_EVENT_MAX, self.agent_events.closed()).await;

@@ -1,12 +1,14 @@
-//! A leader's duties: the catalog follows membership.
+//! A leader's duties: catalog and Raft configuration follow membership.
 //!
 //! The root starts them on every server; they rest while another server leads. Gossip and Raft come
 //! as watches. Nothing here knows HTTP, DNS or how an election goes.
 
+mod membership;
 pub mod plan;
 mod reconcile;
 #[cfg(test)]
 mod tests;
+pub mod voters;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, info};
 
+pub use self::membership::Membership;
 use self::plan::Scope;
 use crate::backend::Backend;
 use crate::clock;
@@ -38,6 +41,8 @@ pub struct Duties {
     pub raft: watch::Receiver<RaftState>,
     /// The LAN pool.
     pub members: watch::Receiver<Arc<Vec<MemberState>>>,
+    /// None where only the catalog shall follow.
+    pub membership: Option<Membership>,
 }
 
 impl Duties {
@@ -76,6 +81,7 @@ impl Duties {
                         }
                     }
                     () = self.lead() => return,
+                    () = self.change_servers() => return,
                 }
             } else if raft.changed().await.is_err() {
                 return;
@@ -95,6 +101,13 @@ impl Duties {
 
     fn leads(&self, state: &RaftState) -> bool {
         state.role == Role::Leader && state.leader_id.as_ref() == Some(&self.server_id)
+    }
+
+    async fn change_servers(&self) {
+        match &self.membership {
+            Some(membership) => membership.follow(self).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends only when gossip does.

@@ -52,6 +52,7 @@ async fn the_catalog_follows_the_members_while_this_server_leads() {
         backend: server.backend.clone(),
         raft: server.raft.state(),
         members,
+        membership: None,
     };
     duties.start(&server.tasks);
     let nodes = catalog(&server.backend, &[("one", Passing)]).await;
@@ -79,6 +80,7 @@ async fn another_servers_leadership_is_no_business_of_ours() {
         backend: server.backend.clone(),
         raft: server.raft.state(),
         members,
+        membership: None,
     };
     let mut led = server.raft.state();
     soon(led.wait_for(|state| state.leader_id.is_some())).await.expect("Raft runs");

@@ -5,6 +5,7 @@
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 
+use super::operate::{Operated, Operation};
 use super::record::{DecodeError, IdBytes, LogIdRecord, MembershipRecord, VoteRecord};
 use super::types::{Config, Entry, LogId, Payload, Proposal, ServerId, Vote};
 use crate::moment::WallTime;
@@ -27,6 +28,7 @@ pub(crate) enum Question {
     PreVote(VoteAsked),
     Transfer(TransferRecord),
     Snapshot(Chunk),
+    Operate(Operation),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +37,7 @@ pub(crate) enum Told {
     Vote(VoteTold),
     Transfer(TransferTold),
     Snapshot(ChunkTold),
+    Operated(Operated),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -313,6 +316,7 @@ mod tests {
         let file = FileId { last: Some(at(4, 7).into()), size: 300, crc: 1 };
         let chunk = Chunk { vote: (&vote).into(), file, offset: 2, bytes: b"xy".to_vec() };
         check_golden(Question::Snapshot(chunk), &format!("0405{id}00010407ac020102027879"));
+        check_golden(Question::Operate(Operation::Transfer(Some(5))), "05010105");
         let transfer = TransferRecord { from: (&vote).into(), to: [1; 16], last: None };
         check_golden(Question::Transfer(transfer), &format!("0305{id}00{}00", "01".repeat(16)));
     }

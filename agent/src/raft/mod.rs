@@ -3,6 +3,7 @@
 mod ballots;
 pub mod bootstrap;
 mod file;
+mod following;
 pub mod forming;
 mod incoming;
 mod log;
@@ -10,6 +11,7 @@ mod message;
 mod neighbours;
 mod network;
 mod node;
+mod operate;
 pub(crate) mod owner;
 mod promise;
 mod record;
@@ -35,6 +37,7 @@ use crate::store::command::{Command, KvCommand};
 use crate::store::{Changes, Store};
 
 pub use self::node::Raft;
+pub use self::operate::Operation;
 pub use self::servers::{ChangeError, Follower};
 
 /// What the root decides about Raft.

@@ -50,6 +50,7 @@ pub struct Raft {
 
 struct Inner {
     id: ServerId,
+    pool: Pool,
     core: Core,
     log: LogStore,
     view: Arc<View>,
@@ -133,7 +134,7 @@ impl Raft {
         ballots.peers(&watching::peers(&membership));
         let told = Told { ballots: ballots.clone(), notices };
         let state = watching::start(me, upkeep, &membership, term, stands, tasks, told);
-        Neighbours { core: core.clone(), id, pool, ballots: ballots.clone() }.start(state.clone(), tasks);
+        Neighbours { core: core.clone(), id, pool: pool.clone(), ballots: ballots.clone() }.start(state.clone(), tasks);
         let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
         let (applies, commit_time) =
             (metrics::counter!("consul.raft.apply"), metrics::histogram!("consul.raft.commitTime"));
@@ -141,6 +142,7 @@ impl Raft {
         let incoming = Arc::new(AsyncMutex::new(incoming));
         let inner = Inner {
             id,
+            pool,
             core,
             log,
             view,
@@ -219,7 +221,7 @@ impl Raft {
         self.inner.state.clone()
     }
 
-    /// The leader leaves the configuration's voters when others remain; a lone voter keeps its seat.
+    /// Ends this server's part, and keeps its seat.
     pub async fn shutdown(&self) {
         self.inner.ending.cancel();
         if let Err(error) = self.inner.core.shutdown().await {
@@ -233,7 +235,15 @@ impl Raft {
         let inner = &self.inner;
         let (core, ballots, promise) = (inner.core.clone(), inner.ballots.clone(), inner.promise.clone());
         let id = inner.id;
-        Serving { id, core, ballots, incoming: Arc::clone(&inner.incoming), promise }.handler()
+        Serving { raft: self.clone(), id, core, ballots, incoming: Arc::clone(&inner.incoming), promise }.handler()
+    }
+
+    pub fn id(&self) -> uuid::Uuid {
+        uuid::Uuid::from_u128(self.inner.id.0)
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.inner.pool
     }
 
     pub(super) fn core(&self) -> &Core {

@@ -14,7 +14,7 @@ use super::incoming::{Incoming, Taken};
 use super::message::{
     Asked, Chunk, ChunkTold, FORMAT, Question, Told, TransferRecord, TransferTold, VoteTold, id_bytes,
 };
-use super::node::Core;
+use super::node::{Core, Raft};
 use super::promise::Promise;
 use super::record::DecodeError;
 use super::types::{Config, ServerId, Vote};
@@ -22,6 +22,7 @@ use crate::rpc::{Call, Code, Handler, Refusal, Reply, payload};
 
 /// What a server answers with.
 pub(crate) struct Serving {
+    pub(crate) raft: Raft,
     pub(crate) id: ServerId,
     pub(crate) core: Core,
     pub(crate) ballots: Ballots,
@@ -62,6 +63,7 @@ impl Serving {
             Question::PreVote(asked) => Told::Vote(self.vote(asked.into(), true).await?),
             Question::Transfer(record) => Told::Transfer(self.transfer(record).await?),
             Question::Snapshot(chunk) => Told::Snapshot(self.snapshot(chunk).await?),
+            Question::Operate(operation) => Told::Operated(self.raft.operate_here(operation).await.into()),
         };
         Ok::<Bytes, Refusal>(payload::encode(FORMAT, &told))
     }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Notice;
 use super::ballots::Ballots;
+use super::following::{Following, PROGRESS_EVERY};
 use super::types::{Metrics, ServerId, StoredMembership, shown, shown_id};
 use super::upkeep::Upkeep;
 use crate::clock;
@@ -24,8 +25,6 @@ use crate::tasks::Tasks;
 
 /// How often what only grows (indexes) is looked at while it grows.
 const INDEXES_EVERY: Duration = Duration::from_millis(100);
-/// How often a server's progress is told while it changes.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The server that watches itself.
 #[derive(Clone, Debug)]
@@ -52,6 +51,8 @@ pub(crate) enum Line {
     Candidate { term: u64 },
     Won { tally: u32 },
     Leader,
+    AddedPeer { id: String },
+    Pipelining { peer: RaftPeer },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -165,6 +166,8 @@ impl Watcher {
                 }
                 self.won(out, now, wall, new);
                 out.push(Effect::Log(Line::Leader));
+                let others = new.peers.iter().filter(|peer| peer.id != self.me.id.to_string());
+                out.extend(others.map(|peer| Effect::Log(Line::AddedPeer { id: peer.id.clone() })));
             }
             Role::Follower if old.role != Role::Follower => {
                 out.push(Effect::Log(Line::Follower { leader: self.leader_name(new.leader_id.as_deref()) }));
@@ -323,6 +326,37 @@ fn picture(me: &Me, metrics: &Metrics) -> RaftState {
     }
 }
 
+/// How the others follow, on a leader.
+fn followers(state: &RaftState, metrics: &Metrics) -> Vec<Progress> {
+    let Some(replication) = metrics.replication.as_ref().filter(|_| state.role == Role::Leader) else {
+        return Vec::new();
+    };
+    let heard = metrics.heartbeat.as_ref();
+    // One that never answered this leader has been silent for as long as this one leads.
+    let led = state.leader_since.map_or(0, |since| clock::wall().micros().saturating_sub(since.micros()));
+    let led_ms = u64::try_from(led / 1_000).unwrap_or(0);
+    let one = |peer: &RaftPeer| {
+        let id = ServerId::from(peer.id.parse::<uuid::Uuid>().ok()?);
+        let matched = shown_id(replication.get(&id)?.as_ref());
+        let at = heard.and_then(|heard| heard.get(&id)).and_then(Option::as_ref);
+        Some(Progress {
+            server_id: peer.id.clone(),
+            server: peer.node.clone(),
+            term: state.term,
+            last_log: state.last_log,
+            matched,
+            // What a follower has committed and applied it knows best; this is what it can have.
+            commit: state.commit.min(matched),
+            applied: state.commit.min(matched),
+            voter: peer.voter,
+            leader: false,
+            contact_ms: at.map_or(led_ms, |at| millis(at.elapsed())),
+        })
+    };
+    let me = metrics.id.to_string();
+    state.peers.iter().filter(|peer| peer.id != me).filter_map(one).collect()
+}
+
 /// Starts the loop and returns where the pictures go. `membership` and `term` are those of the log:
 /// metrics may not have them yet.
 pub(crate) fn start(
@@ -342,7 +376,8 @@ pub(crate) fn start(
     let (watcher, effects) = Watcher::open(me, clock::now(), index, first.clone());
     let (published, state) = watch::channel(first);
     let Told { ballots, notices } = told;
-    let work = Loop { watcher, upkeep, stands, ballots, notices, published, tasks: tasks.clone() };
+    let following = Following::default();
+    let work = Loop { watcher, upkeep, stands, following, ballots, notices, published, tasks: tasks.clone() };
     work.perform(effects);
     tasks.spawn("raft-watch", work.run());
     state
@@ -358,6 +393,7 @@ struct Loop {
     watcher: Watcher,
     upkeep: Upkeep,
     stands: mpsc::Receiver<Stood>,
+    following: Following,
     ballots: Ballots,
     notices: mpsc::Sender<Notice>,
     published: watch::Sender<RaftState>,
@@ -374,7 +410,7 @@ impl Loop {
         loop {
             let now = clock::now();
             let resting = rest.map(|until| until.since(now));
-            let due = self.watcher.due().map(|at| at.since(now));
+            let due = self.watcher.due().into_iter().chain(self.recheck(now)).min().map(|at| at.since(now));
             let again = self.upkeep.again_at.map(|at| at.since(now));
             tokio::select! {
                 biased;
@@ -415,6 +451,13 @@ impl Loop {
         });
     }
 
+    /// A leader that others do not answer any more hears nothing: its lease runs out unseen.
+    fn recheck(&self, now: Moment) -> Option<Moment> {
+        let state = self.watcher.state();
+        let others = state.role == Role::Leader && state.peers.len() > 1;
+        others.then(|| now + Duration::from_millis(self.watcher.me.lease_ms / 2))
+    }
+
     /// False when Raft has stopped by itself.
     async fn look(&mut self) -> bool {
         let metrics = self.upkeep.core.metrics().borrow_watched().clone();
@@ -432,7 +475,13 @@ impl Loop {
             self.ballots.peers(&new.peers);
         }
         self.ballots.led_by(new.term, new.leader_id.as_deref());
-        let effects = self.watcher.step(clock::now(), clock::wall(), new);
+        let now = clock::now();
+        let led = (self.watcher.state().role, self.watcher.state().term);
+        let effects = self.watcher.step(now, clock::wall(), new);
+        if led != (self.watcher.state().role, self.watcher.state().term) {
+            self.following = Following::default();
+        }
+        let progress = followers(self.watcher.state(), &metrics);
         self.published.send_if_modified(|state| {
             let changed = state != self.watcher.state();
             if changed {
@@ -440,6 +489,8 @@ impl Loop {
             }
             changed
         });
+        self.perform(effects);
+        let effects = self.following.look(now, &self.watcher.state().peers, progress);
         self.perform(effects);
         true
     }
@@ -484,6 +535,14 @@ fn print(me: &Me, line: &Line) {
         Line::Leader => {
             let leader = node("Leader");
             tracing::info!(target: "agent.server.raft", %leader, "entering leader state");
+        }
+        Line::AddedPeer { id } => {
+            tracing::info!(target: "agent.server.raft", peer = %id, "added peer, starting replication");
+        }
+        Line::Pipelining { peer } => {
+            let suffrage = if peer.voter { "Voter" } else { "Nonvoter" };
+            let peer = format!("{{{suffrage} {} {}}}", peer.id, peer.address);
+            tracing::info!(target: "agent.server.raft", %peer, "pipelining replication");
         }
     }
 }

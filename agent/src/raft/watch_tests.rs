@@ -41,6 +41,8 @@ fn words(effects: Vec<Effect>) -> Vec<String> {
             Effect::Log(Line::Candidate { term }) => format!("candidate {term}"),
             Effect::Log(Line::Won { tally }) => format!("won {tally}"),
             Effect::Log(Line::Leader) => "leader".to_owned(),
+            Effect::Log(Line::AddedPeer { id }) => format!("added {}", id.trim_start_matches(['0', '-'])),
+            Effect::Log(Line::Pipelining { peer }) => format!("pipelining {}", peer.node),
             Effect::Notice(Notice::Election(event)) => match event {
                 ElectionEvent::HeartbeatLost { last_leader, .. } => format!("+lost {last_leader}"),
                 ElectionEvent::Started { term, need, voters, .. } => format!("+started {term} {need}/{voters}"),
@@ -110,7 +112,7 @@ fn where_others_vote_the_election_is_not_told_from_here() {
     let told = words(watcher.step(now, WallTime::default(), picture(Candidate, 5, 0, 3)));
     assert_eq!(told, Vec::<String>::new());
     let told = words(watcher.step(now, WallTime::default(), picture(Leader, 5, 1, 3)));
-    assert_eq!(told, ["leader", "+elected 5 one 0", "+confirmed 5", "+progress"]);
+    assert_eq!(told, ["leader", "added 2", "added 3", "+elected 5 one 0", "+confirmed 5", "+progress"]);
 }
 
 #[test]

@@ -62,6 +62,7 @@ const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["leader::plan"], may: PLAN, not: &[] },
     Row { floor: 1, rooms: &["raft::bootstrap"], may: &["moment"], not: &[] },
     Row { floor: 1, rooms: &["backend::forward"], may: &["backend", "moment"], not: &[] },
+    Row { floor: 1, rooms: &["leader::voters"], may: &["moment"], not: &[] },
     // The one file of its room that reads files.
     Row { floor: 2, rooms: &["config::read"], may: &["flags"], not: &["tokio", "tracing"] },
     Row { floor: 2, rooms: &["clock", "logs", "seats", "tasks", "telemetry"], may: &[], not: HTTP },

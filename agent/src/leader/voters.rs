@@ -1,0 +1,320 @@
+//! PURE: what gossip knows of the servers and what Raft's configuration says, to the next change that
+//! brings the two together. One change at a time, and never one that puts the quorum at risk.
+//!
+//! `membership` carries the changes out. A server is a learner first, and a voter once it has kept up
+//! for a while; a dead one is removed when few enough are dead (Consul's autopilot rules).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shared::addr::host_port;
+use shared::event::{MemberState, MemberStatus, RaftPeer};
+
+use crate::moment::Moment;
+
+/// Consul's `autopilot` settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Remove servers that failed.
+    pub cleanup_dead_servers: bool,
+    /// One that is silent for longer is not healthy.
+    pub last_contact_threshold: Duration,
+    /// One that lacks more entries is not healthy.
+    pub max_trailing_logs: u64,
+    /// Never fewer voters than this by cleaning up.
+    pub min_quorum: usize,
+    /// Healthy for so long before it votes.
+    pub server_stabilization_time: Duration,
+}
+
+impl Default for Rules {
+    /// Consul's.
+    fn default() -> Self {
+        Self {
+            cleanup_dead_servers: true,
+            last_contact_threshold: Duration::from_millis(200),
+            max_trailing_logs: 250,
+            min_quorum: 0,
+            server_stabilization_time: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Consul looks every ten seconds, and removes who is dead by then.
+const DEAD_FOR: Duration = Duration::from_secs(10);
+/// Consul compares once a minute, and adds again by then who is still there.
+const TAKEN_OUT_FOR: Duration = Duration::from_secs(60);
+/// How soon to look again while somebody is on the way to a vote, or out.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A voter that has not answered for so long does not count for the majority that a change needs.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// The leader, and what it knows of those that follow it.
+#[derive(Clone, Debug)]
+pub struct Led<'a> {
+    pub server_id: &'a str,
+    pub datacenter: &'a str,
+    /// This server formed its cluster alone.
+    pub bootstrap: bool,
+    pub last_log: u64,
+    pub peers: &'a [RaftPeer],
+    pub followers: &'a BTreeMap<String, Follows>,
+}
+
+/// How one server follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Follows {
+    pub matched: u64,
+    /// Since it last answered; none: never.
+    pub silent: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It gets the log, and has no vote yet.
+    AddLearner { id: String, name: String, address: String },
+    Promote { id: String, name: String },
+    /// It moved, or has another name.
+    Place { id: String, name: String, address: String },
+    Remove { id: String, name: String, why: Why },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Left,
+    /// Another server has its name or its address now.
+    Replaced,
+    /// Dead for long enough; gossip may still hope for it.
+    Dead,
+    /// Gossip does not know it.
+    Unknown,
+}
+
+/// What a look at one moment cannot tell; begins anew with each leadership.
+#[derive(Debug, Default)]
+pub struct Voters {
+    healthy_since: BTreeMap<String, Moment>,
+    dead_since: BTreeMap<String, Moment>,
+    /// Those that were taken out by others than this: they leave, or an operator wants them out.
+    taken_out: BTreeMap<String, Moment>,
+    peers: Vec<RaftPeer>,
+    removing: Option<String>,
+    /// Told once each.
+    refused: BTreeMap<String, String>,
+}
+
+/// The next thing to do, what to tell of it, and when to look again though nothing changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub change: Option<Change>,
+    pub told: Vec<String>,
+    pub again_in: Option<Duration>,
+}
+
+impl Voters {
+    pub fn plan(&mut self, now: Moment, rules: &Rules, led: &Led<'_>, members: &[MemberState]) -> Plan {
+        let mut plan = Plan::default();
+        let servers: Vec<Server<'_>> = members.iter().filter_map(|member| server(led, member)).collect();
+        self.note_health(now, rules, led, &servers);
+        self.note_dead(now, led, &servers);
+        self.note_taken_out(now, led);
+        plan.change = self.next(now, rules, led, &servers, &mut plan.told);
+        self.removing = match &plan.change {
+            Some(Change::Remove { id, .. }) => Some(id.clone()),
+            _ => None,
+        };
+        let waits = led.peers.iter().any(|peer| !peer.voter)
+            || !self.dead_since.is_empty()
+            || !self.taken_out.is_empty();
+        plan.again_in = (waits || plan.change.is_some()).then_some(LOOK_AGAIN);
+        plan
+    }
+
+    fn next(
+        &mut self,
+        now: Moment,
+        rules: &Rules,
+        led: &Led<'_>,
+        servers: &[Server<'_>],
+        told: &mut Vec<String>,
+    ) -> Option<Change> {
+        if !has_majority(led, led.peers.iter()) {
+            return None;
+        }
+        if let Some(change) = self.remove(now, rules, led, servers, told) {
+            return Some(change);
+        }
+        for here in servers.iter().filter(|server| server.is_here) {
+            let (id, name, address) = (here.id.to_owned(), here.name.to_owned(), here.address.clone());
+            match led.peers.iter().find(|peer| peer.id == here.id) {
+                Some(peer) if peer.address != address || peer.node != name => {
+                    return Some(Change::Place { id, name, address });
+                }
+                Some(peer) if !peer.voter && !here.is_nonvoter && self.is_stable(now, rules, here.id) => {
+                    return Some(Change::Promote { id, name });
+                }
+                Some(_) => {}
+                None if self.taken_out.contains_key(here.id) => {}
+                None => match refusal(led, here) {
+                    Some(why) => {
+                        if self.refused.insert(id, why.clone()).as_ref() != Some(&why) {
+                            told.push(why);
+                        }
+                    }
+                    None => return Some(Change::AddLearner { id, name, address }),
+                },
+            }
+        }
+        None
+    }
+
+    fn remove(
+        &mut self,
+        now: Moment,
+        rules: &Rules,
+        led: &Led<'_>,
+        servers: &[Server<'_>],
+        told: &mut Vec<String>,
+    ) -> Option<Change> {
+        let mut dead = Vec::new();
+        for peer in led.peers.iter().filter(|peer| peer.id != led.server_id) {
+            let server = servers.iter().find(|server| server.id == peer.id);
+            let takes_its_place = |s: &Server<'_>| {
+                s.is_here && s.id != peer.id && (s.address == peer.address || s.name == peer.node)
+            };
+            let why = match server {
+                Some(server) if server.has_left => Why::Left,
+                Some(server) if server.is_here => continue,
+                _ if servers.iter().any(takes_its_place) => Why::Replaced,
+                Some(_) => Why::Dead,
+                None => Why::Unknown,
+            };
+            match why {
+                Why::Left | Why::Replaced => {
+                    let rest = led.peers.iter().filter(|other| other.id != peer.id);
+                    if has_majority(led, rest) {
+                        return Some(removal(peer, why));
+                    }
+                }
+                Why::Dead | Why::Unknown => {
+                    let since = self.dead_since.get(&peer.id).copied().unwrap_or(now);
+                    dead.push((peer, why, now.since(since) >= DEAD_FOR));
+                }
+            }
+        }
+        if !rules.cleanup_dead_servers {
+            return None;
+        }
+        let voters = led.peers.iter().filter(|peer| peer.voter).count();
+        let dead_voters = dead.iter().filter(|(peer, ..)| peer.voter).count();
+        let (peer, why, _) = dead.iter().find(|(.., is_due)| *is_due)?;
+        if voters.saturating_sub(dead_voters) < rules.min_quorum || dead_voters > voters.saturating_sub(1) / 2 {
+            let text = format!("{dead_voters} of {voters} voters are dead: none is removed, that would not be safe");
+            if self.refused.insert(String::new(), text.clone()).as_ref() != Some(&text) {
+                told.push(text);
+            }
+            return None;
+        }
+        let rest = led.peers.iter().filter(|other| other.id != peer.id);
+        has_majority(led, rest).then(|| removal(peer, *why))
+    }
+
+    fn note_health(&mut self, now: Moment, rules: &Rules, led: &Led<'_>, servers: &[Server<'_>]) {
+        let mut healthy = BTreeMap::new();
+        for here in servers.iter().filter(|server| server.is_here) {
+            let follows = led.followers.get(here.id).copied().unwrap_or_default();
+            // Between two heartbeats it is silent too.
+            let hears = follows.silent.is_some_and(|silent| silent < rules.last_contact_threshold.max(ANSWERS_WITHIN / 2));
+            if hears && led.last_log.saturating_sub(follows.matched) <= rules.max_trailing_logs {
+                let since = self.healthy_since.get(here.id).copied().unwrap_or(now);
+                healthy.insert(here.id.to_owned(), since);
+            }
+        }
+        self.healthy_since = healthy;
+    }
+
+    fn is_stable(&self, now: Moment, rules: &Rules, id: &str) -> bool {
+        self.healthy_since.get(id).is_some_and(|since| now.since(*since) >= rules.server_stabilization_time)
+    }
+
+    fn note_taken_out(&mut self, now: Moment, led: &Led<'_>) {
+        let gone = self.peers.iter().filter(|old| !led.peers.iter().any(|peer| peer.id == old.id));
+        let by_others = gone.filter(|old| self.removing.as_ref() != Some(&old.id));
+        self.taken_out.extend(by_others.map(|old| (old.id.clone(), now)));
+        self.taken_out.retain(|_, at| now.since(*at) < TAKEN_OUT_FOR);
+        self.peers = led.peers.to_vec();
+    }
+
+    fn note_dead(&mut self, now: Moment, led: &Led<'_>, servers: &[Server<'_>]) {
+        let mut dead = BTreeMap::new();
+        for peer in led.peers.iter().filter(|peer| peer.id != led.server_id) {
+            if !servers.iter().any(|server| server.id == peer.id && server.is_here) {
+                dead.insert(peer.id.clone(), self.dead_since.get(&peer.id).copied().unwrap_or(now));
+            }
+        }
+        self.dead_since = dead;
+    }
+}
+
+/// A member that is a server of this datacenter.
+struct Server<'a> {
+    id: &'a str,
+    name: &'a str,
+    address: String,
+    is_here: bool,
+    has_left: bool,
+    is_nonvoter: bool,
+    is_bootstrap: bool,
+    is_ours: bool,
+}
+
+fn server<'a>(led: &Led<'_>, member: &'a MemberState) -> Option<Server<'a>> {
+    let tag = |name: &str| member.tags.get(name).map_or("", String::as_str);
+    if tag("role") != "consul" || tag("dc") != led.datacenter || tag("id").is_empty() {
+        return None;
+    }
+    let port = tag("port").parse().ok()?;
+    Some(Server {
+        id: tag("id"),
+        name: &member.name,
+        address: host_port(&member.address, port),
+        is_here: matches!(member.status, MemberStatus::Alive | MemberStatus::Suspect),
+        has_left: member.status == MemberStatus::Left,
+        is_nonvoter: member.tags.contains_key("nonvoter"),
+        is_bootstrap: tag("bootstrap") == "1",
+        is_ours: tag("impl").starts_with("quorate"),
+    })
+}
+
+/// Why a server is not added, if so.
+fn refusal(led: &Led<'_>, server: &Server<'_>) -> Option<String> {
+    let name = server.name;
+    if !server.is_ours {
+        return Some(format!("{name} is a server of another kind: it is not added to Raft, two kinds never share one"));
+    }
+    let both = led.bootstrap && server.is_bootstrap;
+    both.then(|| {
+        format!("{name} and this server both have bootstrap set: it is not added to Raft; only one may have it, take it out of the other's configuration, empty its data directory and start it again")
+    })
+}
+
+fn removal(peer: &RaftPeer, why: Why) -> Change {
+    Change::Remove { id: peer.id.clone(), name: peer.node.clone(), why }
+}
+
+/// Whether more than half of the voters among `peers` answer the leader, who answers itself.
+fn has_majority<'a>(led: &Led<'_>, peers: impl Iterator<Item = &'a RaftPeer>) -> bool {
+    let (mut voters, mut answer) = (0, 0);
+    for peer in peers.filter(|peer| peer.voter) {
+        voters += 1;
+        let silent = led.followers.get(&peer.id).and_then(|follows| follows.silent);
+        if peer.id == led.server_id || silent.is_some_and(|silent| silent < ANSWERS_WITHIN) {
+            answer += 1;
+        }
+    }
+    answer > voters / 2
+}
+
+#[cfg(test)]
+#[path = "voters_tests.rs"]
+mod tests;
