@@ -110,9 +110,15 @@ impl Membership {
             Change::Remove { id, name, why } => {
                 match why {
                     Why::Left => tracing::info!(target: "agent.server", server = %name, "removing server by ID"),
-                    Why::Replaced => tracing::info!(target: "agent.server", server = %name, "removing server, another has its place"),
-                    Why::Unknown => tracing::info!(target: "agent.server.autopilot", %id, "Attempting removal of stale server"),
-                    Why::Dead => tracing::info!(target: "agent.server.autopilot", %name, "Attempting removal of failed server node"),
+                    Why::Replaced => {
+                        tracing::info!(target: "agent.server", server = %name, "removing server, another has its place")
+                    }
+                    Why::Unknown => {
+                        tracing::info!(target: "agent.server.autopilot", %id, "Attempting removal of stale server")
+                    }
+                    Why::Dead => {
+                        tracing::info!(target: "agent.server.autopilot", %name, "Attempting removal of failed server node")
+                    }
                 }
                 self.raft.remove(parsed(&id)?).await?;
                 tracing::info!(target: "agent.server.raft", peer = %id, "removed peer, stopping replication");

@@ -72,11 +72,26 @@ pub struct Follows {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It gets the log, and has no vote yet.
-    AddLearner { id: String, name: String, address: String },
-    Promote { id: String, name: String },
+    AddLearner {
+        id: String,
+        name: String,
+        address: String,
+    },
+    Promote {
+        id: String,
+        name: String,
+    },
     /// It moved, or has another name.
-    Place { id: String, name: String, address: String },
-    Remove { id: String, name: String, why: Why },
+    Place {
+        id: String,
+        name: String,
+        address: String,
+    },
+    Remove {
+        id: String,
+        name: String,
+        why: Why,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,9 +138,8 @@ impl Voters {
             Some(Change::Remove { id, .. }) => Some(id.clone()),
             _ => None,
         };
-        let waits = led.peers.iter().any(|peer| !peer.voter)
-            || !self.dead_since.is_empty()
-            || !self.taken_out.is_empty();
+        let waits =
+            led.peers.iter().any(|peer| !peer.voter) || !self.dead_since.is_empty() || !self.taken_out.is_empty();
         plan.again_in = (waits || plan.change.is_some()).then_some(LOOK_AGAIN);
         plan
     }
@@ -179,9 +193,8 @@ impl Voters {
         let mut dead = Vec::new();
         for peer in led.peers.iter().filter(|peer| peer.id != led.server_id) {
             let server = servers.iter().find(|server| server.id == peer.id);
-            let takes_its_place = |s: &Server<'_>| {
-                s.is_here && s.id != peer.id && (s.address == peer.address || s.name == peer.node)
-            };
+            let takes_its_place =
+                |s: &Server<'_>| s.is_here && s.id != peer.id && (s.address == peer.address || s.name == peer.node);
             let why = match server {
                 Some(server) if server.has_left => Why::Left,
                 Some(server) if server.is_here => continue,
@@ -224,7 +237,8 @@ impl Voters {
         for here in servers.iter().filter(|server| server.is_here) {
             let follows = led.followers.get(here.id).copied().unwrap_or_default();
             // Between two heartbeats it is silent too.
-            let hears = follows.silent.is_some_and(|silent| silent < rules.last_contact_threshold.max(ANSWERS_WITHIN / 2));
+            let hears =
+                follows.silent.is_some_and(|silent| silent < rules.last_contact_threshold.max(ANSWERS_WITHIN / 2));
             if hears && led.last_log.saturating_sub(follows.matched) <= rules.max_trailing_logs {
                 let since = self.healthy_since.get(here.id).copied().unwrap_or(now);
                 healthy.insert(here.id.to_owned(), since);
