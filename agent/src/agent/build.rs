@@ -329,7 +329,7 @@ fn start_workers(
             membership: Some(Membership {
                 raft: raft.clone(),
                 lan: lan.clone(),
-                rules: Rules::default(),
+                rules: rules(config),
                 bootstrap: config.bootstrap,
             }),
         };
@@ -446,6 +446,18 @@ fn rpc_limits(config: &Config) -> rpc::Limits {
     rpc::Limits {
         handshake: config.limits.rpc_handshake_timeout,
         connections_of_one_max: config.limits.rpc_max_conns_per_client,
+    }
+}
+
+/// Which servers the leader adds, and which it cleans away.
+fn rules(config: &Config) -> Rules {
+    let autopilot = &config.autopilot;
+    Rules {
+        cleanup_dead_servers: autopilot.cleanup_dead_servers,
+        last_contact_threshold: autopilot.last_contact_threshold,
+        max_trailing_logs: autopilot.max_trailing_logs,
+        min_quorum: autopilot.min_quorum as usize,
+        server_stabilization_time: autopilot.server_stabilization_time,
     }
 }
 

@@ -110,7 +110,8 @@ impl Running {
         let removal = Operation::Remove(raft.id().as_u128());
         match timeout(DEPART_WITHIN, raft.operate(removal, DEPART_WITHIN)).await {
             Ok(Ok(_)) => {
-                tracing::info!(target: "agent.server", "this server is no longer part of the Raft configuration")
+                raft.retire();
+                tracing::info!(target: "agent.server", "this server is no longer part of the Raft configuration");
             }
             Ok(Err(error)) => tracing::error!(target: "agent.server", %error, "failed to remove ourself as raft peer"),
             Err(_) => tracing::error!(target: "agent.server", "failed to remove ourself as raft peer in time"),

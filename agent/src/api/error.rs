@@ -15,6 +15,13 @@ pub(super) enum Error {
     Blocked,
     #[error("Missing {0}")]
     Missing(&'static str),
+    #[error("Must specify either ?id with the server's ID or ?address with IP:port of peer to remove")]
+    NoPeer,
+    #[error("Must specify only one of ?id or ?address")]
+    TwoPeers,
+    /// `id` or `address`, and what was given.
+    #[error("{0} {1:?} was not found in the Raft configuration")]
+    UnknownPeer(&'static str, String),
     #[error("Invalid index")]
     Index,
     #[error("Invalid wait time")]
@@ -95,6 +102,8 @@ impl Error {
             Self::UnknownService(_) => StatusCode::NOT_FOUND,
             Self::CoordinatesOff => StatusCode::UNAUTHORIZED,
             Self::Missing(_)
+            | Self::NoPeer
+            | Self::TwoPeers
             | Self::Index
             | Self::Wait
             | Self::MaxStale(_)
@@ -115,6 +124,7 @@ impl Error {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Number { .. }
+            | Self::UnknownPeer(..)
             | Self::Segments
             | Self::NoWan
             | Self::Datacenter

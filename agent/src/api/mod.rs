@@ -95,6 +95,8 @@ pub trait Control: Send + Sync {
 
 const GET: &[Method] = &[Method::Get];
 const PUT: &[Method] = &[Method::Put];
+const POST: &[Method] = &[Method::Post];
+const DELETE: &[Method] = &[Method::Delete];
 const ALL: &[Method] = &[Method::Get, Method::Put, Method::Delete];
 
 /// A path that ends in `/` is a prefix, and what follows is the call's tail.
@@ -128,6 +130,8 @@ static ENDPOINTS: &[Endpoint] = endpoints![
     "/v1/health/state/"                  GET  health::state,
     "/v1/kv/"                            ALL  kv::kv,
     "/v1/operator/raft/configuration"    GET  operator::raft_configuration,
+    "/v1/operator/raft/peer"             DELETE operator::raft_peer,
+    "/v1/operator/raft/transfer-leader"  POST operator::transfer_leader,
     "/v1/status/leader"                  GET  status::leader,
     "/v1/status/peers"                   GET  status::peers,
 ];

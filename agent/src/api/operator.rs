@@ -3,11 +3,11 @@
 use axum::response::Response;
 use shared::api::operator::{RaftConfiguration, RaftServer};
 
-use super::error::Refusal;
+use super::error::{Error, Refusal};
 use super::extract::{Call, Freshness};
 use super::reply;
 use super::router::Method;
-use crate::backend::{Consistency, Peer};
+use crate::backend::{Consistency, Operation, Peer};
 
 pub(super) async fn raft_configuration(call: Call, _: Method) -> Result<Response, Refusal> {
     let params = call.read_params()?;
@@ -27,4 +27,40 @@ pub(super) async fn raft_configuration(call: Call, _: Method) -> Result<Response
     };
     let servers = seen.peers.into_iter().map(server).collect();
     reply::json(&call, &RaftConfiguration { servers, index: 0 })
+}
+
+/// `DELETE /v1/operator/raft/peer`, by `?id` or `?address`.
+pub(super) async fn raft_peer(call: Call, _: Method) -> Result<Response, Refusal> {
+    call.check_datacenter()?;
+    let (id, address) = (call.params.given("id"), call.params.given("address"));
+    let peers = peers(&call).await?;
+    let (what, given, peer) = match (id, address) {
+        (None, None) => return Err(Error::NoPeer.into()),
+        (Some(_), Some(_)) => return Err(Error::TwoPeers.into()),
+        (Some(id), None) => ("id", id, peers.iter().find(|peer| peer.id == id)),
+        (None, Some(address)) => ("address", address, peers.iter().find(|peer| peer.address == address)),
+    };
+    let id = peer.and_then(|peer| peer.id.parse::<uuid::Uuid>().ok());
+    let id = id.ok_or_else(|| Error::UnknownPeer(what, given.to_owned()))?;
+    call.context.backend.operate(Operation::Remove(id.as_u128())).await?;
+    Ok(reply::empty())
+}
+
+/// `POST /v1/operator/raft/transfer-leader`, to `?id` where one is given.
+pub(super) async fn transfer_leader(call: Call, _: Method) -> Result<Response, Refusal> {
+    call.check_datacenter()?;
+    let to = match call.params.given("id") {
+        Some(given) => {
+            let known = peers(&call).await?.iter().any(|peer| peer.id == given);
+            let id = given.parse::<uuid::Uuid>().ok().filter(|_| known);
+            Some(id.ok_or_else(|| Error::UnknownPeer("id", given.to_owned()))?.as_u128())
+        }
+        None => None,
+    };
+    call.context.backend.operate(Operation::Transfer(to)).await?;
+    reply::json(&call, &serde_json::json!({ "Success": true }))
+}
+
+async fn peers(call: &Call) -> Result<Vec<Peer>, Refusal> {
+    Ok(call.context.backend.cluster(Consistency::Default).await?.peers)
 }

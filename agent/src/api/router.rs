@@ -20,6 +20,7 @@ use crate::clock;
 pub(super) enum Method {
     Get,
     Put,
+    Post,
     Delete,
 }
 
@@ -28,6 +29,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Put => "PUT",
+            Self::Post => "POST",
             Self::Delete => "DELETE",
         }
     }

@@ -25,6 +25,7 @@ pub use self::watches::{Counts, WAITING_MAX, Watches};
 use self::wire::{Ask, Asked, FORMAT, Told};
 use crate::clock;
 use crate::moment::Moment;
+pub use crate::raft::Operation;
 use crate::raft::Raft;
 use crate::rpc::{self, payload};
 use crate::store::command::{Command, Outcome};
@@ -194,6 +195,14 @@ impl Backend {
         }
     }
 
+    /// What an operator asks of the leader; the name of the new one for a transfer.
+    pub async fn operate(&self, operation: Operation) -> Result<String, Error> {
+        match self.carry(Asker::Anyone, Asked::Operate(operation)).await? {
+            Told::Operated(name) => Ok(name),
+            _ => Err(mismatch()),
+        }
+    }
+
     /// What this agent knows of Raft by itself. Never blocks.
     pub fn status(&self) -> Status {
         self.own.as_ref().map_or_else(Status::default, Server::status)
@@ -218,7 +227,7 @@ impl Backend {
     async fn carry(&self, asker: Asker, mut asked: Asked) -> Result<Told, Error> {
         let what = match &asked {
             Asked::Read { consistency, .. } => What::Read((*consistency).into()),
-            Asked::Write(_) => What::Write,
+            Asked::Write(_) | Asked::Operate(_) => What::Write,
             Asked::Cluster { stale: true } => What::Read(Consistency::Stale),
             Asked::Cluster { stale: false } => What::Read(Consistency::Default),
         };

@@ -220,7 +220,7 @@ pub(super) async fn unless(
     }
     let moved = || Error::Unreachable("the server was lost while it was asked".to_owned());
     match asked {
-        Asked::Write(_) => timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved()))),
+        Asked::Write(_) | Asked::Operate(_) => timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved()))),
         Asked::Read { .. } | Asked::Cluster { .. } => Err(Trouble::Untouched(moved())),
     }
 }
@@ -234,7 +234,7 @@ fn rebalance_after() -> Duration {
 fn longest(asked: &Asked, options: &Options) -> Duration {
     let held = options.rpc_hold_timeout + SLACK;
     match asked {
-        Asked::Write(_) => held + WRITE_TIME_MAX,
+        Asked::Write(_) | Asked::Operate(_) => held + WRITE_TIME_MAX,
         Asked::Read { min_index: 1.., wait_ms, .. } => {
             let wait = match wait_ms {
                 0 => options.default_query_time,

@@ -19,7 +19,7 @@ use super::wire::{self, Asked, Told};
 use super::{Consistency, Error, Options, Others, Peer, ReadOptions, Reply, Seen, Status, Watches};
 use crate::clock;
 use crate::moment::Moment;
-use crate::raft::{Raft, WriteError};
+use crate::raft::{ChangeError, Operation, Raft, WriteError};
 use crate::store::command::{Command, Outcome};
 use crate::store::query::Query;
 
@@ -65,6 +65,7 @@ impl Server {
             }
             Asked::Write(command) => self.write(command.clone()).await,
             Asked::Cluster { .. } => Ok(self.seen().into()),
+            Asked::Operate(operation) => self.operate(*operation).await,
         }
     }
 
@@ -91,6 +92,15 @@ impl Server {
             }
         };
         Ok(timeout(self.wait(options.wait), news).await.unwrap_or_else(|_| self.answer(query)))
+    }
+
+    async fn operate(&self, operation: Operation) -> Result<Told, Trouble> {
+        let done = self.raft.operate(operation, self.options.rpc_hold_timeout).await;
+        done.map(Told::Operated).map_err(|error| match error {
+            ChangeError::NotLeader => Trouble::Untouched(Error::NotLeader),
+            ChangeError::Busy | ChangeError::Refused(_) => Trouble::Final(Error::Refused(error.to_string())),
+            ChangeError::Unknown(reason) => Trouble::Final(Error::OutcomeUnknown(reason)),
+        })
     }
 
     async fn write(&self, command: Command) -> Result<Told, Trouble> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Consistency, Error, Peer, ReadOptions, Reply, Seen};
+use super::{Consistency, Error, Operation, Peer, ReadOptions, Reply, Seen};
 use crate::store::command::{Command, Outcome};
 use crate::store::query::{Answer, Query};
 
@@ -35,6 +35,8 @@ pub(super) enum Asked {
     Cluster {
         stale: bool,
     },
+    /// What only the leader does to the configuration of Raft.
+    Operate(Operation),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,7 @@ pub(super) enum Told {
     Written { index: u64, outcome: Outcome },
     Cluster { leader: String, peers: Vec<ToldPeer> },
     Failed { hops: u8, why: Failure },
+    Operated(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,6 +218,8 @@ mod tests {
         check_ask(read(Query::KvKeys { prefix: text("k"), separator: text("/") }), "0101000b016b012f02ac0205");
         check_ask(Asked::Write(full), "0101010200016b010102");
         check_ask(Asked::Cluster { stale: true }, "01010201");
+        check_ask(Asked::Operate(Operation::Remove(300)), "01010300ac02");
+        check_ask(Asked::Operate(Operation::Transfer(None)), "0101030100");
     }
 
     #[test]

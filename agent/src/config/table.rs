@@ -15,7 +15,7 @@ pub(super) const ENTERPRISE: &str = "it is of Consul Enterprise; Consul says so 
 pub(super) const DEPRECATED: &str = "it is deprecated; Consul says so too";
 const NO_MESH: &str = "the service mesh is not built";
 const INTERNAL: &str = "it is internal to Consul";
-const NO_AUTOPILOT: &str = "no server is removed by itself yet";
+const NO_AUTOPILOT: &str = "a part of Consul Enterprise; servers are added and removed without it";
 pub(super) const ATLAS: &str = "Atlas has ended; name members with retry_join";
 const METRICS: &str = "metrics are read at /v1/agent/metrics; nothing is pushed";
 const DEFINITIONS: &str = "a check is only read within the service it belongs to";
@@ -78,13 +78,13 @@ pub(super) const TABLE: &[Key] = &[
     harmless("audit", Any, ENTERPRISE),
     refused("auto_config", Any, "it hands out certificates and keys, which are not built"),
     refused("auto_encrypt", Any, "it hands out certificates and keys, which are not built"),
-    harmless("autopilot.cleanup_dead_servers", Bool, NO_AUTOPILOT),
+    works("autopilot.cleanup_dead_servers", Bool),
     harmless("autopilot.disable_upgrade_migration", Bool, NO_AUTOPILOT),
-    harmless("autopilot.last_contact_threshold", Duration, NO_AUTOPILOT),
-    harmless("autopilot.max_trailing_logs", Int, NO_AUTOPILOT),
-    harmless("autopilot.min_quorum", Int, NO_AUTOPILOT),
+    works("autopilot.last_contact_threshold", Duration),
+    works("autopilot.max_trailing_logs", Int),
+    works("autopilot.min_quorum", Int),
     harmless("autopilot.redundancy_zone_tag", Text, NO_AUTOPILOT),
-    harmless("autopilot.server_stabilization_time", Duration, NO_AUTOPILOT),
+    works("autopilot.server_stabilization_time", Duration),
     harmless("autopilot.upgrade_version_tag", Text, NO_AUTOPILOT),
     works("bind_addr", Text),
     works("bootstrap", Bool),

@@ -95,6 +95,11 @@ impl Raft {
         self.change(if is_voter { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) }).await
     }
 
+    /// This server was removed: it never learns that from the log, and must not stand any more.
+    pub fn retire(&self) {
+        self.core().runtime_config().elect(false);
+    }
+
     async fn change(&self, change: ChangeMembers<ServerId, Peer>) -> Result<(), ChangeError> {
         let changed = timeout(CHANGE_WITHIN, self.core().change_membership(change, false)).await;
         match changed {

@@ -5,6 +5,7 @@
 
 mod asking;
 mod bad_input;
+mod cluster;
 mod coexist;
 mod commands;
 mod dns;

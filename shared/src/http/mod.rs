@@ -87,6 +87,10 @@ impl Client {
         self.request(Method::PUT, "Put", path)
     }
 
+    pub fn post(&self, path: &str) -> Request<'_> {
+        self.request(Method::POST, "Post", path)
+    }
+
     pub fn delete(&self, path: &str) -> Request<'_> {
         self.request(Method::DELETE, "Delete", path)
     }

@@ -1,0 +1,168 @@
+//! Three real servers: they find their leader by themselves, lose it, find another, and lose nothing
+//! that was acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Signal;
+
+use crate::support::{Agent, eventually, own_address, scratch};
+
+/// Servers that were started with the same arguments but for their names.
+struct Cluster {
+    servers: Vec<Agent>,
+    _dirs: Vec<tempfile::TempDir>,
+}
+
+impl Cluster {
+    fn launch(expects: &[u32]) -> Self {
+        let addresses: Vec<String> = expects.iter().map(|_| own_address()).collect();
+        let (mut servers, mut dirs) = (Vec::new(), Vec::new());
+        for (at, (address, expect)) in addresses.iter().zip(expects).enumerate() {
+            let dir = scratch();
+            let mut arguments = vec![
+                "-server".to_owned(),
+                format!("-node=n{at}"),
+                format!("-bootstrap-expect={expect}"),
+                format!("-data-dir={}", dir.path().join("data").display()),
+            ];
+            arguments.extend(addresses.iter().map(|address| format!("-retry-join={address}")));
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            servers.push(Agent::launch_at(address.clone(), None, dir.path(), &arguments));
+            dirs.push(dir);
+        }
+        servers.iter().for_each(Agent::wait_for_http);
+        Self { servers, _dirs: dirs }
+    }
+
+    /// Which one leads, once all but `without` say so.
+    #[track_caller]
+    fn leader(&self, without: Option<usize>) -> usize {
+        let up = || self.servers.iter().enumerate().filter(move |(at, _)| Some(*at) != without);
+        let say = || up().map(|(_, server)| server.get("/v1/status/leader").body).collect::<Vec<_>>();
+        let is_there = |said: &Vec<String>| {
+            let leads = up().any(|(_, server)| said[0].contains(&format!("{}:", server.address)));
+            leads && said.iter().all(|leader| *leader == said[0])
+        };
+        let said = eventually("one leader", say, is_there);
+        let leads = |server: &Agent| said[0].contains(&format!("{}:", server.address));
+        self.servers.iter().position(leads).expect("one of these")
+    }
+
+    #[track_caller]
+    fn wait_for_voters(&self, at: usize, count: usize) {
+        let voters = || {
+            let configuration = self.servers[at].get("/v1/operator/raft/configuration?stale").json();
+            let servers = configuration["Servers"].as_array().cloned().unwrap_or_default();
+            servers.iter().filter(|server| server["Voter"] == true).count()
+        };
+        eventually("the voters", voters, |seen| *seen == count);
+    }
+}
+
+/// What was acknowledged, by key.
+type Acknowledged = Mutex<BTreeMap<String, String>>;
+
+/// Writes to whoever takes it until told to stop; only an answer `true` counts.
+fn write(servers: &[Agent], writer: usize, stop: &AtomicBool, acknowledged: &Acknowledged) {
+    for n in 0..u64::MAX {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let (key, value) = (format!("{writer}/{n}"), format!("{writer}-{n}"));
+        // One that is killed, or does not lead, refuses or never answers: another is asked for the next key.
+        let server = &servers[usize::try_from(n).expect("small") % servers.len()];
+        if server.try_put(&format!("/v1/kv/{key}"), &value).is_ok_and(|a| a.status == 200 && a.body.trim() == "true") {
+            acknowledged.lock().expect("whole").insert(key, value);
+        }
+    }
+}
+
+#[test]
+fn three_servers_lose_their_leaders_and_nothing_that_was_acknowledged() {
+    let mut cluster = Cluster::launch(&[3, 3, 3]);
+    cluster.leader(None);
+    cluster.wait_for_voters(0, 3);
+    let acknowledged = Acknowledged::default();
+    for round in 0..3 {
+        let leader = cluster.leader(None);
+        let stop = AtomicBool::new(false);
+        let count = || acknowledged.lock().expect("whole").len();
+        std::thread::scope(|scope| {
+            for writer in 0..2 {
+                let (servers, acknowledged, stop) = (&cluster.servers, &acknowledged, &stop);
+                scope.spawn(move || write(servers, round * 2 + writer, stop, acknowledged));
+            }
+            let before = count();
+            eventually("a write", count, |count| *count > before);
+            cluster.servers[leader].signal(Signal::KILL);
+            cluster.leader(Some(leader));
+            let before = count();
+            eventually("a write without the old leader", count, |count| *count > before);
+            stop.store(true, Ordering::Relaxed);
+        });
+        cluster.servers[leader].ended();
+        cluster.servers[leader].start_again();
+        let next = cluster.leader(None);
+        assert_ne!(next, leader, "one that was just started does not depose a healthy leader");
+    }
+    cluster.leader(None);
+    let acknowledged = acknowledged.into_inner().expect("whole");
+    let (last, value) = acknowledged.last_key_value().expect("writes");
+    for server in &cluster.servers {
+        let read = |key: &str| server.get(&format!("/v1/kv/{key}?raw&stale")).body;
+        for (key, value) in &acknowledged {
+            eventually(key, || read(key), |seen| seen == value);
+        }
+        assert_eq!(read(last), *value);
+    }
+}
+
+#[test]
+fn a_leader_that_stops_hands_over_and_comes_back_as_a_follower() {
+    let mut cluster = Cluster::launch(&[3, 3, 3]);
+    let leader = cluster.leader(None);
+    let ended = cluster.servers[leader].stop(Signal::TERM);
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("handed the leadership over"), "{}", ended.output);
+    let next = cluster.leader(Some(leader));
+    let log = cluster.servers[next].log();
+    assert!(log.contains("handed its leadership over") && log.contains("election won: tally=2"), "{log}");
+    cluster.servers[leader].start_again();
+    assert_eq!(cluster.leader(None), next);
+}
+
+#[test]
+fn a_server_leaves_where_that_is_safe_and_is_refused_with_the_arithmetic_where_not() {
+    let mut cluster = Cluster::launch(&[3, 3, 3]);
+    let leader = cluster.leader(None);
+    let answer = cluster.servers[leader].put("/v1/agent/leave", "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(cluster.servers[leader].ended().code, Some(0));
+    let stays = cluster.leader(Some(leader));
+    cluster.wait_for_voters(stays, 2);
+    let other = (0..3).find(|at| *at != leader && *at != stays).expect("three");
+    cluster.servers[other].signal(Signal::KILL);
+    cluster.servers[other].ended();
+    let refused = || {
+        let answer = cluster.servers[stays].put("/v1/agent/leave", "");
+        (answer.status, answer.body)
+    };
+    // Gossip has to see it first.
+    let gone = || cluster.servers[stays].get("/v1/agent/members").json().to_string();
+    eventually("the death", gone, |members| members.contains(r#""Status":4"#));
+    let (status, body) = refused();
+    assert!(status == 500 && body.contains("0 of them up, 1 needed"), "{status} {body}");
+}
+
+#[test]
+fn servers_with_different_expectations_are_told_so_by_name() {
+    let cluster = Cluster::launch(&[3, 2]);
+    for (at, words) in
+        [(0, "n1 has bootstrap_expect 2, this server 3"), (1, "n0 has bootstrap_expect 3, this server 2")]
+    {
+        eventually(words, || cluster.servers[at].log(), |log| log.contains(words));
+    }
+    assert_eq!(cluster.servers[0].get("/v1/status/leader").body.trim(), "\"\"");
+}
