@@ -29,10 +29,9 @@ impl Following {
         self.told.retain(|id, _| progress.iter().any(|p| p.server_id == *id));
         self.in_step.retain(|id| progress.iter().any(|p| p.server_id == *id));
         for new in progress {
-            if new.matched > 0 && self.in_step.insert(new.server_id.clone()) {
-                if let Some(peer) = peers.iter().find(|peer| peer.id == new.server_id) {
-                    out.push(Effect::Log(Line::Pipelining { peer: peer.clone() }));
-                }
+            let peer = peers.iter().find(|peer| peer.id == new.server_id);
+            if let Some(peer) = peer.filter(|_| new.matched > 0 && self.in_step.insert(new.server_id.clone())) {
+                out.push(Effect::Log(Line::Pipelining { peer: peer.clone() }));
             }
             let is_news = match self.told.get(&new.server_id) {
                 None => true,

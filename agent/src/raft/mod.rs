@@ -5,6 +5,7 @@ pub mod bootstrap;
 mod file;
 mod following;
 pub mod forming;
+mod heard;
 mod incoming;
 mod log;
 mod message;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ballots::Ballots;
+use super::heard::Heard;
 use super::node::Core;
 use super::types::ServerId;
 use crate::rpc::{DialError, Lane, Pool};
@@ -36,6 +37,7 @@ pub(crate) struct Neighbours {
     pub(crate) id: ServerId,
     pub(crate) pool: Pool,
     pub(crate) ballots: Ballots,
+    pub(crate) heard: Heard,
 }
 
 impl Neighbours {
@@ -116,6 +118,7 @@ impl Neighbours {
         }
         self.ballots
             .because(&format!("the process of {name} is gone: its connection closed and a new one was refused"));
+        self.heard.forget();
         // To nobody here: this only ends the lease that this server grants to the dead leader.
         let request = TransferLeaderRequest::new(vote, id, None);
         if self.core.handle_transfer_leader(request).await.is_err() {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ballots::Ballots;
 use super::file::{Disk, MemoryDisk, RealDisk};
+use super::heard::Heard;
 use super::incoming::Incoming;
 use super::log::{self, LogStore, RecoverError};
 use super::neighbours::Neighbours;
@@ -63,6 +64,7 @@ struct Inner {
     start: Start,
     ballots: Ballots,
     promise: Promise,
+    heard: Heard,
     incoming: Arc<AsyncMutex<Incoming>>,
     /// Cancelled when Raft is ended on purpose.
     ending: CancellationToken,
@@ -132,9 +134,11 @@ impl Raft {
         };
         let me = Me { id, name: me.name, address: me.address, lease_ms: ELECTION_MS_MAX * multiplier(&options) };
         ballots.peers(&watching::peers(&membership));
-        let told = Told { ballots: ballots.clone(), notices };
+        let heard = Heard::default();
+        let told = Told { ballots: ballots.clone(), heard: heard.clone(), notices };
         let state = watching::start(me, upkeep, &membership, term, stands, tasks, told);
-        Neighbours { core: core.clone(), id, pool: pool.clone(), ballots: ballots.clone() }.start(state.clone(), tasks);
+        Neighbours { core: core.clone(), id, pool: pool.clone(), ballots: ballots.clone(), heard: heard.clone() }
+            .start(state.clone(), tasks);
         let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
         let (applies, commit_time) =
             (metrics::counter!("consul.raft.apply"), metrics::histogram!("consul.raft.commitTime"));
@@ -155,6 +159,7 @@ impl Raft {
             start,
             ballots,
             promise,
+            heard,
             incoming,
             ending,
         };
@@ -235,7 +240,7 @@ impl Raft {
         let inner = &self.inner;
         let (core, ballots, promise) = (inner.core.clone(), inner.ballots.clone(), inner.promise.clone());
         let id = inner.id;
-        Serving { raft: self.clone(), id, core, ballots, incoming: Arc::clone(&inner.incoming), promise }.handler()
+        Serving { raft: self.clone(), id, core, ballots, incoming: Arc::clone(&inner.incoming), promise, heard: inner.heard.clone() }.handler()
     }
 
     pub fn id(&self) -> uuid::Uuid {

@@ -10,6 +10,7 @@ use openraft::{AnyError, Snapshot};
 use tokio::sync::Mutex;
 
 use super::ballots::{Ballots, reason};
+use super::heard::Heard;
 use super::incoming::{Incoming, Taken};
 use super::message::{
     Asked, Chunk, ChunkTold, FORMAT, Question, Told, TransferRecord, TransferTold, VoteTold, id_bytes,
@@ -18,6 +19,7 @@ use super::node::{Core, Raft};
 use super::promise::Promise;
 use super::record::DecodeError;
 use super::types::{Config, ServerId, Vote};
+use crate::clock;
 use crate::rpc::{Call, Code, Handler, Refusal, Reply, payload};
 
 /// What a server answers with.
@@ -28,6 +30,7 @@ pub(crate) struct Serving {
     pub(crate) ballots: Ballots,
     pub(crate) incoming: Arc<Mutex<Incoming>>,
     pub(crate) promise: Promise,
+    pub(crate) heard: Heard,
 }
 
 impl From<DecodeError> for Refusal {
@@ -56,7 +59,12 @@ impl Serving {
         }
         let told = match asked.question {
             Question::Append(record) => {
-                let answer = self.core.append_entries(record.into_request()?).await.map_err(failed)?;
+                let request = record.into_request()?;
+                // Before its effect is seen. A leader of the past is answered with a later term.
+                if request.vote.leader_id.term >= self.core.metrics().borrow_watched().current_term {
+                    self.heard.note(request.vote.leader_id.term, clock::now());
+                }
+                let answer = self.core.append_entries(request).await.map_err(failed)?;
                 Told::Append(answer.into())
             }
             Question::Vote(asked) => Told::Vote(self.vote(asked.into(), false).await?),

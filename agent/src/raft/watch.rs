@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Notice;
 use super::ballots::Ballots;
+use super::heard::Heard;
 use super::following::{Following, PROGRESS_EVERY};
 use super::types::{Metrics, ServerId, StoredMembership, shown, shown_id};
 use super::upkeep::Upkeep;
@@ -372,12 +373,14 @@ pub(crate) fn start(
     first.peers = peers(membership);
     first.term = term;
     first.role = Role::Follower;
+    // Whom the log names has not been heard since.
+    (first.leader_id, first.confirmed) = (None, false);
     let index = shown_id(membership.log_id().as_ref());
     let (watcher, effects) = Watcher::open(me, clock::now(), index, first.clone());
     let (published, state) = watch::channel(first);
-    let Told { ballots, notices } = told;
+    let Told { ballots, heard, notices } = told;
     let following = Following::default();
-    let work = Loop { watcher, upkeep, stands, following, ballots, notices, published, tasks: tasks.clone() };
+    let work = Loop { watcher, upkeep, stands, following, ballots, heard, notices, published, tasks: tasks.clone() };
     work.perform(effects);
     tasks.spawn("raft-watch", work.run());
     state
@@ -386,6 +389,7 @@ pub(crate) fn start(
 /// Who is told of what is seen.
 pub(crate) struct Told {
     pub(crate) ballots: Ballots,
+    pub(crate) heard: Heard,
     pub(crate) notices: mpsc::Sender<Notice>,
 }
 
@@ -395,6 +399,7 @@ struct Loop {
     stands: mpsc::Receiver<Stood>,
     following: Following,
     ballots: Ballots,
+    heard: Heard,
     notices: mpsc::Sender<Notice>,
     published: watch::Sender<RaftState>,
     tasks: Tasks,
@@ -451,11 +456,15 @@ impl Loop {
         });
     }
 
-    /// A leader that others do not answer any more hears nothing: its lease runs out unseen.
+    /// A leader that nobody answers, and a follower that hears no leader, learn nothing new: their time
+    /// runs out unseen.
     fn recheck(&self, now: Moment) -> Option<Moment> {
         let state = self.watcher.state();
-        let others = state.role == Role::Leader && state.peers.len() > 1;
-        others.then(|| now + Duration::from_millis(self.watcher.me.lease_ms / 2))
+        let waits = match state.role {
+            Role::Leader => state.peers.len() > 1,
+            _ => state.leader_id.is_some(),
+        };
+        waits.then(|| now + Duration::from_millis(self.watcher.me.lease_ms / 2))
     }
 
     /// False when Raft has stopped by itself.
@@ -464,7 +473,12 @@ impl Loop {
         if metrics.running_state.is_err() {
             return false;
         }
-        let new = picture(&self.watcher.me, &metrics);
+        let mut new = picture(&self.watcher.me, &metrics);
+        let silence_max = Duration::from_millis(2 * self.watcher.me.lease_ms);
+        if new.role != Role::Leader && !self.heard.hears(new.term, clock::now(), silence_max) {
+            new.leader_id = None;
+            new.confirmed = false;
+        }
         // Others need heartbeats and may fall silent; a server that is alone has nothing to time.
         self.upkeep.core.runtime_config().tick(new.peers.iter().any(|p| p.id != self.watcher.me.id.to_string()));
         if new.snapshot > self.watcher.state().snapshot {
