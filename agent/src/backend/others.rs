@@ -220,7 +220,9 @@ pub(super) async fn unless(
     }
     let moved = || Error::Unreachable("the server was lost while it was asked".to_owned());
     match asked {
-        Asked::Write(_) | Asked::Operate(_) => timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved()))),
+        Asked::Write(_) | Asked::Operate(_) => {
+            timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved())))
+        }
         Asked::Read { .. } | Asked::Cluster { .. } => Err(Trouble::Untouched(moved())),
     }
 }

@@ -240,7 +240,16 @@ impl Raft {
         let inner = &self.inner;
         let (core, ballots, promise) = (inner.core.clone(), inner.ballots.clone(), inner.promise.clone());
         let id = inner.id;
-        Serving { raft: self.clone(), id, core, ballots, incoming: Arc::clone(&inner.incoming), promise, heard: inner.heard.clone() }.handler()
+        Serving {
+            raft: self.clone(),
+            id,
+            core,
+            ballots,
+            incoming: Arc::clone(&inner.incoming),
+            promise,
+            heard: inner.heard.clone(),
+        }
+        .handler()
     }
 
     pub fn id(&self) -> uuid::Uuid {

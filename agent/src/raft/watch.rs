@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::Notice;
 use super::ballots::Ballots;
-use super::heard::Heard;
 use super::following::{Following, PROGRESS_EVERY};
+use super::heard::Heard;
 use super::types::{Metrics, ServerId, StoredMembership, shown, shown_id};
 use super::upkeep::Upkeep;
 use crate::clock;
