@@ -83,10 +83,9 @@ impl Server {
             loop {
                 // Before the look, so that no change falls between the two.
                 let changed = watch.changed();
-                let now = self.answer(query);
-                // An index goes back when what it was of is gone.
-                if now.index > options.min_index || now.index < reply.index {
-                    return now;
+                let reply = self.answer(query);
+                if reply.index > options.min_index {
+                    return reply;
                 }
                 changed.await;
             }

@@ -58,8 +58,7 @@ impl Catalog {
             Topic::Services => self.indexes.services,
             Topic::Catalog => self.indexes.catalog,
             Topic::Checks(state) => self.indexes.of_state(*state),
-            // Consul: a node that is not there answers 1, whether it ever was or not.
-            Topic::Node(name) => self.node(name).map_or(0, |row| row.indexes.node),
+            Topic::Node(name) => node(name, |row| row.indexes.node),
             Topic::NodeChecks(name) => node(name, |row| row.indexes.checks),
             Topic::NodeHealth(name) => node(name, |row| row.indexes.health),
             Topic::ServiceNodes(name) => service(name, |row| row.indexes.nodes),
