@@ -30,3 +30,4 @@ pub mod store;
 pub mod swim;
 pub mod tasks;
 pub mod telemetry;
+pub mod user_events;

@@ -11,7 +11,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::member_event::{Account, Cause, MemberEvent, MemberNews, Source};
+pub use crate::user_event::UserEvent;
+pub use crate::member_event::{Account, Cause, MemberEvent, MemberNews, NameHolder, Source};
 use crate::time::WallTime;
 
 /// Names of the framing events; their data is a [`Framing`].
@@ -108,6 +109,7 @@ pub enum Body {
     Raft(RaftEvent),
     Election(ElectionEvent),
     Replication(ReplicationEvent),
+    User(UserEvent),
     Log(LogEvent),
 }
 
@@ -120,6 +122,7 @@ impl Body {
             Self::Raft(_) => "raft",
             Self::Election(_) => "election",
             Self::Replication(_) => "replication",
+            Self::User(_) => "user",
             Self::Log(_) => "log",
         }
     }

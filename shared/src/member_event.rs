@@ -32,6 +32,8 @@ pub enum MemberEvent {
     Reaped(MemberNews),
     /// Kept out of the pool; the state is what it claimed.
     Rejected(MemberNews),
+    /// Somebody claims the name of another member; the state is what it claimed, and `held_by` who has it.
+    Conflict(MemberNews),
 }
 
 impl MemberEvent {
@@ -49,7 +51,8 @@ impl MemberEvent {
             | Self::Alive(news)
             | Self::Updated(news)
             | Self::Reaped(news)
-            | Self::Rejected(news) => news,
+            | Self::Rejected(news)
+            | Self::Conflict(news) => news,
         }
     }
 
@@ -108,9 +111,23 @@ pub struct Account {
     /// In how many milliseconds it will be declared failed when nobody refutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fails_in_ms: Option<u64>,
+    /// Of a name that two claim: who is listed under it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<NameHolder>,
     /// In words, where the rest does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Who is listed under a name that somebody else claims too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NameHolder {
+    /// `address:port`.
+    pub address: String,
+    /// The node's ID; empty when it tells none.
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 /// How an agent came to know something about a member.

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::control::{Control, Order};
 use crate::events::{Bus, Sources, pump};
 use crate::gossip::seal::{Key, Seal};
-use crate::gossip::{self, Gossip};
+use crate::gossip::{self, Gossip, Heard};
 use crate::leader::voters::Rules;
 use crate::leader::{Duties, Membership};
 use crate::local::Local;
@@ -30,6 +30,8 @@ use crate::swim::admission::Admission;
 use crate::swim::timing::Timing;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
+use crate::user_events::filter::Service;
+use crate::user_events::{self, UserEvents};
 use crate::{api, clock, dns, rpc};
 
 /// Notices on their way to the event pump; a full queue is counted by its sender.
@@ -89,8 +91,10 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let (member_notices, members) = mpsc::channel(NOTICES);
     let (raft_notices, raft_events) = mpsc::channel(NOTICES);
     let (agent_events, from_agent) = mpsc::channel(64);
+    let (heard, from_pool) = mpsc::channel(NOTICES);
+    let (user_told, user_events) = mpsc::channel(NOTICES);
     let stream = tasks.child();
-    let sources = Sources { members, raft: raft_events, agent: from_agent, logs: ground.logs.clone() };
+    let sources = Sources { members, raft: raft_events, agent: from_agent, user: user_events, logs: ground.logs.clone() };
     stream.spawn("events", pump::run(bus.clone(), sources, stream.token()));
 
     let engines = tasks.child();
@@ -100,7 +104,7 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let pool = rpc::Pool::new((!source.is_unspecified()).then_some(source), &engines);
     let raft = open_raft(ground, pool.clone(), &engines, raft_notices, &watches).await?;
     let wan = open_wan(ground, &engines, member_notices.clone()).await?;
-    let lan = open_pool(ground, Pool::Lan, &engines, member_notices).await?;
+    let lan = open_pool(ground, Pool::Lan, &engines, member_notices, heard).await?;
     let workers = tasks.child();
     let backend = backend(ground, raft.as_ref(), watches, pool.clone(), &lan, &workers);
     let forming = raft.as_ref().map(|raft| forming(ground, raft, pool, &lan, &workers));
@@ -113,8 +117,9 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let (control, orders) = Control::new();
     let edges = tasks.child();
     let local = Local::new(claims(ground));
+    let user_events = UserEvents::start(user_event_settings(config, &local), lan.clone(), from_pool, user_told, &workers);
     let (dns, http) =
-        start_edges(ground, &edges, sockets.dns, sockets.http, &lan, wan.as_ref(), &backend, &local, &bus, control)?;
+        start_edges(ground, &edges, sockets.dns, sockets.http, &lan, wan.as_ref(), &backend, &local, &bus, user_events, control)?;
     local.start(backend.clone(), lan.members(), &workers);
     start_checks(config, local, &workers);
     let _ = agent_events.try_send(running_event(ground));
@@ -207,7 +212,9 @@ async fn open_wan(
     if !ground.config.server || ground.config.listen.serf_wan_bind.is_none() {
         return Ok(None);
     }
-    open_pool(ground, Pool::Wan, engines, notices).await.map(Some)
+    // Consul: nobody hears user events of the WAN pool.
+    let (nobody, _) = mpsc::channel(1);
+    open_pool(ground, Pool::Wan, engines, notices, nobody).await.map(Some)
 }
 
 async fn open_pool(
@@ -215,6 +222,7 @@ async fn open_pool(
     pool: Pool,
     engines: &Tasks,
     notices: mpsc::Sender<MemberEvent>,
+    heard: mpsc::Sender<Heard>,
 ) -> Result<Gossip, StartError> {
     let config = &ground.config;
     let wan = pool == Pool::Wan;
@@ -223,7 +231,7 @@ async fn open_pool(
         (true, Some(bind), Some(advertise)) => (bind, advertise, format!("{}.{}", config.node_name, config.datacenter)),
         _ => (listen.serf_lan_bind, listen.serf_lan_advertise, config.node_name.clone()),
     };
-    let seal = open_seal(ground, wan)?;
+    let (seal, keyring_file) = open_seal(ground, wan)?;
     let admission = Admission {
         pool,
         name: name.clone(),
@@ -242,6 +250,8 @@ async fn open_pool(
         timing: timing(config, wan),
         server: config.server,
         seal,
+        keyring_file,
+        heard,
         coordinates: !config.disable_coordinates,
         memory: ground.serf_dir.as_ref().map(|dir| gossip::keeper::Options {
             path: dir.join(if wan { "remote.snapshot" } else { "local.snapshot" }),
@@ -284,7 +294,7 @@ fn timing(config: &Config, wan: bool) -> Timing {
 }
 
 /// The pool's keys: of the keyring file where there is one, else the one that is configured.
-fn open_seal(ground: &Ground, wan: bool) -> Result<Arc<Seal>, StartError> {
+fn open_seal(ground: &Ground, wan: bool) -> Result<(Arc<Seal>, Option<std::path::PathBuf>), StartError> {
     let config = &ground.config;
     let failed = |problem: &dyn std::error::Error| {
         let source = problem.source().map(|source| format!(": {source}")).unwrap_or_default();
@@ -301,7 +311,7 @@ fn open_seal(ground: &Ground, wan: bool) -> Result<Arc<Seal>, StartError> {
         Some(path) => gossip::keyring::open(path, given).map_err(|problem| failed(&problem))?,
         None => given.into_iter().collect(),
     };
-    Ok(Seal::new(keys, config.encrypt_verify_incoming, config.encrypt_verify_outgoing))
+    Ok((Seal::new(keys, config.encrypt_verify_incoming, config.encrypt_verify_outgoing), file))
 }
 
 fn start_workers(
@@ -348,6 +358,7 @@ fn start_edges(
     backend: &Backend,
     local: &Local,
     bus: &Bus,
+    user_events: UserEvents,
     control: Control,
 ) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), StartError> {
     let config = &ground.config;
@@ -370,6 +381,7 @@ fn start_edges(
         logs: ground.logs.clone(),
         events: bus.clone(),
         telemetry: ground.telemetry.clone(),
+        user_events,
         control: Box::new(control),
         node_name: config.node_name.clone(),
         node_id: ground.node_id.to_string(),
@@ -396,6 +408,18 @@ fn start_edges(
         edges.spawn("http", api::serve(listener, Arc::clone(&context), edges.clone()));
     }
     Ok((dns_at, http_at))
+}
+
+fn user_event_settings(config: &Config, local: &Local) -> user_events::Settings {
+    let local = local.clone();
+    user_events::Settings {
+        node_name: config.node_name.clone(),
+        server: config.server,
+        services: Box::new(move || {
+            let services = local.services().into_iter();
+            services.map(|service| Service { id: service.id, tags: service.tags.to_vec() }).collect()
+        }),
+    }
 }
 
 fn backend_options(config: &Config) -> backend::Options {

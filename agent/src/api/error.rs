@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use crate::backend;
 use crate::gossip::ForceLeaveError;
+use crate::user_events;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -75,6 +76,14 @@ pub(super) enum Error {
     /// A body that is not what it should be.
     #[error("Request decode failed: {0}")]
     Decode(String),
+    /// Consul's way to say what is wrong with a request.
+    #[error("Bad request: {0}")]
+    BadRequest(String),
+    #[error(transparent)]
+    Event(#[from] user_events::Error),
+    /// What members say that did not do as asked with their keys.
+    #[error("{0}")]
+    Keyring(String),
     #[error("No path to datacenter")]
     Datacenter,
     /// Why no address answered, Consul's words.
@@ -114,6 +123,7 @@ impl Error {
             | Self::ConflictingFlags(_)
             | Self::Body(_)
             | Self::Decode(_)
+            | Self::BadRequest(_)
             | Self::KeyNotText
             | Self::SegmentOfWan
             | Self::LogLevel(_) => StatusCode::BAD_REQUEST,
@@ -130,6 +140,8 @@ impl Error {
             | Self::Datacenter
             | Self::Coordinate(_)
             | Self::Join(_)
+            | Self::Event(_)
+            | Self::Keyring(_)
             | Self::Control(_)
             | Self::Mismatch
             | Self::Encode(_)

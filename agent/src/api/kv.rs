@@ -25,6 +25,7 @@ pub(super) async fn kv(call: Call, method: Method) -> Result<Response, Refusal> 
         // The table lists no POST of this path.
         Method::Put | Method::Post => put(call).await,
         Method::Delete => delete(&call).await,
+        Method::Post => Err(Error::Method("POST".to_owned()).into()),
     }
 }
 

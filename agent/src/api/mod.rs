@@ -11,10 +11,12 @@ mod coordinate;
 #[cfg(test)]
 mod coordinate_tests;
 mod error;
+mod event;
 mod extract;
 mod health;
 mod host;
 mod json;
+mod keyring;
 mod kv;
 mod metrics;
 mod monitor;
@@ -44,6 +46,7 @@ use crate::gossip::Gossip;
 use crate::local::Local;
 use crate::logs::Logs;
 use crate::telemetry::Telemetry;
+use crate::user_events::UserEvents;
 
 /// What of the agent answers are made from. Made by the root, never changed.
 pub struct Context {
@@ -55,6 +58,7 @@ pub struct Context {
     pub logs: Logs,
     pub events: Bus,
     pub telemetry: Telemetry,
+    pub user_events: UserEvents,
     pub control: Box<dyn Control>,
     pub node_name: String,
     /// The persisted UUID.
@@ -97,6 +101,7 @@ const GET: &[Method] = &[Method::Get];
 const PUT: &[Method] = &[Method::Put];
 const POST: &[Method] = &[Method::Post];
 const DELETE: &[Method] = &[Method::Delete];
+const KEYS: &[Method] = &[Method::Get, Method::Post, Method::Put, Method::Delete];
 const ALL: &[Method] = &[Method::Get, Method::Put, Method::Delete];
 
 /// A path that ends in `/` is a prefix, and what follows is the call's tail.
@@ -124,11 +129,14 @@ static ENDPOINTS: &[Endpoint] = endpoints![
     "/v1/coordinate/node/"               GET  coordinate::node,
     "/v1/coordinate/nodes"               GET  coordinate::nodes,
     "/v1/coordinate/update"              PUT  coordinate::update,
+    "/v1/event/fire/"                    PUT  event::fire,
+    "/v1/event/list"                     GET  event::list,
     "/v1/health/checks/"                 GET  health::checks,
     "/v1/health/node/"                   GET  health::node,
     "/v1/health/service/"                GET  health::service,
     "/v1/health/state/"                  GET  health::state,
     "/v1/kv/"                            ALL  kv::kv,
+    "/v1/operator/keyring"               KEYS keyring::keyring,
     "/v1/operator/raft/configuration"    GET  operator::raft_configuration,
     "/v1/operator/raft/peer"             DELETE operator::raft_peer,
     "/v1/operator/raft/transfer-leader"  POST operator::transfer_leader,

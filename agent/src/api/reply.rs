@@ -83,6 +83,13 @@ pub(super) fn json_with<T: Serialize + ?Sized>(call: &Call, meta: Meta, value: &
     Ok(response)
 }
 
+/// With an index and no word on the state, which was not asked.
+pub(super) fn json_at<T: Serialize + ?Sized>(call: &Call, index: u64, value: &T) -> Result<Response, Refusal> {
+    let mut response = json(call, value)?;
+    response.headers_mut().insert(INDEX, index.into());
+    Ok(response)
+}
+
 /// 200 with nothing in it.
 pub(super) fn empty() -> Response {
     Response::new(Body::empty())

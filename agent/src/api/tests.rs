@@ -16,13 +16,14 @@ use tokio::sync::mpsc;
 use super::{Context, Control, router};
 use crate::backend::{self, Backend, Others, Watches};
 use crate::events::Bus;
-use crate::gossip::{self, Gossip};
+use crate::gossip::{self, Gossip, Heard};
 use crate::local::{Claims, Definition, Local};
 use crate::logs::Logs;
 use crate::raft::{self, Raft};
 use crate::store::command::{CheckFields, CheckStatus, NodeFields, Registration, ServiceFields};
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
+use crate::user_events::{self, UserEvents};
 
 struct Deaf;
 
@@ -83,7 +84,7 @@ impl Seen {
 
 const ID: &str = "d6854591-fadc-4995-86e6-d8d860d45511";
 
-async fn pool(name: &str, pool: Pool, tasks: &Tasks) -> Gossip {
+async fn pool(name: &str, pool: Pool, heard: mpsc::Sender<Heard>, tasks: &Tasks) -> Gossip {
     let (notices, _) = mpsc::channel(64);
     let options = gossip::Options {
         seal: gossip::seal::Seal::new(Vec::new(), true, true),
@@ -98,6 +99,8 @@ async fn pool(name: &str, pool: Pool, tasks: &Tasks) -> Gossip {
         server: true,
         admission: None,
         memory: None,
+        keyring_file: None,
+        heard,
     };
     Gossip::open(options, tasks, notices).await.expect("a gossip pool on loopback")
 }
@@ -151,11 +154,17 @@ impl Lab {
         let raft = Raft::open(options, &tasks, notices, watches.on_applied()).await.expect("Raft in memory");
         let backend = Backend::server(raft, watches, Others::nobody(&tasks), backend::Options::default());
         backend.write(oneself().into()).await.expect("registered");
+        let (heard, from_pool) = mpsc::channel(64);
+        let lan = pool("one", Pool::Lan, heard, &tasks).await;
+        let settings =
+            user_events::Settings { node_name: "one".to_owned(), server: true, services: Box::new(Vec::new) };
+        let user_events = UserEvents::start(settings, lan.clone(), from_pool, mpsc::channel(1).0, &tasks);
         let context = Context {
             backend,
             local: registered(),
-            lan: pool("one", Pool::Lan, &tasks).await,
-            wan: Some(pool("one.dc1", Pool::Wan, &tasks).await),
+            lan,
+            user_events,
+            wan: Some(pool("one.dc1", Pool::Wan, mpsc::channel(1).0, &tasks).await),
             logs: Logs::detached(Level::Info),
             events: Bus::new("one", "b00"),
             telemetry: Telemetry::default(),

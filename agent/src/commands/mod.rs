@@ -6,6 +6,8 @@
 mod agent;
 mod catalog;
 mod connection;
+mod event;
+mod keyring;
 mod kv;
 mod members;
 mod monitor;
@@ -72,10 +74,12 @@ pub type Work<'a> = Pin<Box<dyn Future<Output = Ended> + 'a>>;
 pub const VERBS: &[Word] = &[
     Word::Verb(&offline::AGENT),
     Word::Group(&catalog::GROUP),
+    Word::Verb(&event::EVENT),
     Word::Verb(&members::FORCE_LEAVE),
     Word::Verb(&agent::INFO),
     Word::Verb(&members::JOIN),
     Word::Verb(&offline::KEYGEN),
+    Word::Verb(&keyring::KEYRING),
     Word::Group(&kv::GROUP),
     Word::Verb(&agent::LEAVE),
     Word::Verb(&members::MEMBERS),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use shared::event::{AgentEvent, Body, LogEvent, MemberEvent};
+use shared::event::{AgentEvent, Body, LogEvent, MemberEvent, UserEvent};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ pub struct Sources {
     pub members: mpsc::Receiver<MemberEvent>,
     pub raft: mpsc::Receiver<Notice>,
     pub agent: mpsc::Receiver<AgentEvent>,
+    pub user: mpsc::Receiver<UserEvent>,
     pub logs: Logs,
 }
 
@@ -36,6 +37,7 @@ pub async fn run(bus: Bus, mut sources: Sources, end: CancellationToken) {
                     sources.agent.close();
                 }
             }
+            Some(event) = sources.user.recv() => publish(&bus, Body::User(event)),
             () = bus.log_level_changed() => lines.set_level(bus.log_level()),
             Some(line) = lines.next() => publish_line(&bus, &lines, &line),
             () = end.cancelled() => break,
@@ -46,6 +48,9 @@ pub async fn run(bus: Bus, mut sources: Sources, end: CancellationToken) {
     }
     while let Ok(event) = sources.members.try_recv() {
         publish(&bus, Body::Member(event));
+    }
+    while let Ok(event) = sources.user.try_recv() {
+        publish(&bus, Body::User(event));
     }
     while let Ok(event) = sources.agent.try_recv() {
         publish(&bus, Body::Agent(event));

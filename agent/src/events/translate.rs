@@ -30,7 +30,7 @@ pub fn node(body: &Body) -> Option<String> {
         Body::Member(event) => Some(event.state().name.clone()),
         Body::Replication(ReplicationEvent::Progress(progress)) => Some(progress.server.clone()),
         Body::Election(event) => election_node(event),
-        Body::Agent(_) | Body::Raft(_) | Body::Log(_) => None,
+        Body::Agent(_) | Body::Raft(_) | Body::User(_) | Body::Log(_) => None,
     }
 }
 
@@ -52,7 +52,7 @@ pub fn change(body: &Body) -> Change {
         Body::Agent(AgentEvent::Running { .. }) => Change::Set(Key::Agent, body.clone()),
         Body::Member(MemberEvent::Reaped(news)) => Change::Remove(member_key(&news.state)),
         // It is no member.
-        Body::Member(MemberEvent::Rejected(_)) => Change::None,
+        Body::Member(MemberEvent::Rejected(_) | MemberEvent::Conflict(_)) => Change::None,
         Body::Member(event) => {
             let news = event.news();
             Change::Set(member_key(&news.state), Body::Member(MemberEvent::Present(news.clone())))
@@ -64,7 +64,7 @@ pub fn change(body: &Body) -> Change {
         Body::Election(ElectionEvent::Ended(record)) => {
             Change::Ended(Body::Election(ElectionEvent::Past(record.clone())))
         }
-        Body::Agent(_) | Body::Raft(_) | Body::Election(_) | Body::Log(_) => Change::None,
+        Body::Agent(_) | Body::Raft(_) | Body::Election(_) | Body::User(_) | Body::Log(_) => Change::None,
     }
 }
 

@@ -15,7 +15,9 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use super::ask::{Answered, Fired, Waiting};
 use super::journal::{self, Scope};
+use super::keys::Keys;
 use super::place::Places;
 use super::resolve::dial_text;
 use super::seal::Seal;
@@ -24,7 +26,9 @@ use super::traffic::{LABELLED, Traffic};
 use crate::clock;
 use crate::seats::Seats;
 use crate::swim::codec::kind;
+use crate::swim::internal::KeyAction;
 use crate::swim::member::Name;
+use crate::swim::query::{Question, ReplyTo};
 use crate::swim::{
     Dial, Facts, ForceLeaveRefusal, Input, Notice, Order, Output, Packet, Reply, StreamId, Swim, Ticket,
 };
@@ -47,6 +51,8 @@ pub(super) enum Request {
     Join { to: SocketAddr, done: oneshot::Sender<Result<(), String>> },
     ForceLeave { name: String, prune: bool, done: oneshot::Sender<Result<(), ForceLeaveRefusal>> },
     Leave { done: oneshot::Sender<()> },
+    Fire { name: String, payload: Vec<u8>, done: Fired },
+    Ask { question: Question, done: Answered },
     Places { done: oneshot::Sender<Places> },
     SetPlace { name: String, coordinate: Coordinate },
 }
@@ -56,6 +62,8 @@ enum StreamEvent {
     Asked { stream: StreamId, from: SocketAddr, received: Received, reply: oneshot::Sender<Vec<u8>> },
     Answered { dial: u64, received: Received },
     Unanswered { dial: u64, reason: String, refused: bool },
+    /// The pool asked us to do something with our keys, and it is done.
+    KeysDone { reply: ReplyTo, payload: Vec<u8> },
 }
 
 /// A pool whose sockets are bound and whose machine was made.
@@ -65,6 +73,8 @@ pub(super) struct Parts {
     pub(super) first: Output,
     pub(super) scope: Scope,
     pub(super) seal: Arc<Seal>,
+    pub(super) keys: Keys,
+    pub(super) waiting: Waiting,
     pub(super) udp: UdpSocket,
     pub(super) listener: TcpListener,
     pub(super) members: watch::Sender<Arc<Vec<MemberState>>>,
@@ -77,6 +87,8 @@ pub(super) struct Driver {
     swim: Swim,
     scope: Scope,
     seal: Arc<Seal>,
+    keys: Arc<Keys>,
+    waiting: Waiting,
     udp: UdpSocket,
     members: watch::Sender<Arc<Vec<MemberState>>>,
     facts: watch::Sender<Facts>,
@@ -108,6 +120,8 @@ impl Driver {
             swim: parts.swim,
             scope: parts.scope,
             seal: parts.seal,
+            keys: Arc::new(parts.keys),
+            waiting: parts.waiting,
             udp: parts.udp,
             members: parts.members,
             facts: parts.facts,
@@ -185,6 +199,9 @@ impl Driver {
             StreamEvent::Unanswered { dial, reason, refused } => {
                 self.swim.handle(now, Input::Unanswered { dial, reason, refused }, out);
             }
+            StreamEvent::KeysDone { reply, payload } => {
+                self.swim.handle(now, Input::Order(Order::Respond { reply, payload }), out);
+            }
         }
     }
 
@@ -203,6 +220,14 @@ impl Driver {
             Request::Leave { done } => {
                 self.leaves.push(done);
                 Order::Leave
+            }
+            Request::Fire { name, payload, done } => {
+                self.waiting.fire(ticket, done);
+                Order::Fire { ticket, name, payload, coalesce: false }
+            }
+            Request::Ask { question, done } => {
+                self.waiting.ask(ticket, done);
+                Order::Ask { ticket, question }
             }
             Request::Places { done } => {
                 // Who asked and went away needs no answer.
@@ -289,8 +314,31 @@ impl Driver {
                     let _ = done.send(());
                 }
             }
+            Notice::KeyAsked { action, key, reply } => self.ask_keys(action, key, reply),
+            Notice::Outvoted { matching, responses } => {
+                // Without a leave: that would make the others take the one they mean for gone.
+                self.tasks.fail(format!(
+                    "another node has the name of this one, and {matching} of {responses} members hold that it is \
+                     this one's: give this node another name"
+                ));
+            }
             Notice::Remark(_) => {}
+            heard => self.waiting.tell(heard),
         }
+    }
+}
+
+impl Driver {
+    /// Keys are changed in a file too, for which the pool does not wait.
+    fn ask_keys(&self, action: KeyAction, key: Vec<u8>, reply: ReplyTo) {
+        let (keys, events) = (Arc::clone(&self.keys), self.events.clone());
+        self.tasks.spawn("gossip-keys", async move {
+            let obeyed = tokio::task::spawn_blocking(move || keys.obey(action, &key)).await;
+            // Only a panic is an error, and it has been told.
+            let Ok(answer) = obeyed else { return };
+            // Closed only when the pool has ended.
+            let _ = events.send(StreamEvent::KeysDone { reply, payload: answer.to_bytes() }).await;
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use shared::event::{MemberEvent, Pool};
 
 use super::memory::Previous;
+use crate::swim::internal::KeyAction;
 use crate::swim::{Notice, Remark};
 
 /// Whose log it is; a logger's name says so.
@@ -55,7 +56,11 @@ pub(super) fn notice(scope: Scope, notice: &Notice) {
     match notice {
         Notice::Member(event) => member(scope, event),
         Notice::Remark(told) => remark(scope, told),
-        Notice::JoinEnded { .. } | Notice::ForceLeaveEnded { .. } | Notice::Left => {}
+        Notice::Query(asked) => {
+            let name = &asked.name;
+            line!(scope, serf, debug, "serf: Unanswered query: {name}");
+        }
+        _ => {}
     }
 }
 
@@ -104,9 +109,43 @@ fn remark(scope: Scope, told: &Remark) {
             line!(scope, memberlist, warn, "memberlist: Refuting an alive message for '{name}'");
         }
         Remark::LeaveRefuted => line!(scope, serf, debug, "serf: Refuting an older leave intent"),
-        Remark::NameConflict { name, ours, theirs } => {
-            line!(scope, memberlist, error, "memberlist: Conflicting address for {name}. Mine: {ours} Theirs: {theirs}")
+        Remark::NameConflict { name, ours, ours_id, theirs, theirs_id, is_us } => {
+            line!(
+                scope,
+                memberlist,
+                error,
+                "memberlist: Conflicting address for {name}. Mine: {ours} (ID {ours_id}) Theirs: {theirs} (ID {theirs_id})"
+            );
+            if *is_us {
+                line!(
+                    scope,
+                    serf,
+                    error,
+                    "serf: Node name conflicts with another node at {theirs}. Names must be unique! (Resolution enabled: true)"
+                );
+            } else {
+                line!(scope, serf, warn, "serf: Name conflict for '{name}' both {ours} and {theirs} are claiming");
+            }
         }
+        Remark::Voted { matching, responses: 0, .. } => {
+            line!(scope, serf, warn, matching, "serf: nobody else was there to resolve the name conflict");
+        }
+        Remark::Voted { matching, responses, lost: false } => {
+            line!(scope, serf, info, "serf: majority in name conflict resolution [{matching} / {responses}]");
+        }
+        Remark::Voted { matching, responses, lost: true } => {
+            line!(scope, serf, warn, "serf: minority in name conflict resolution, quiting [{matching} / {responses}]");
+        }
+        Remark::OldEvent { name, ltime, now } => {
+            line!(scope, serf, warn, "serf: received old event {name} from time {ltime} (current: {now})");
+        }
+        Remark::OldQuery { name, ltime, now } => {
+            line!(scope, serf, warn, "serf: received old query {name} from time {ltime} (current: {now})");
+        }
+        Remark::BadFilter { query } => {
+            line!(scope, serf, warn, "serf: query {query} has a filter that cannot be read");
+        }
+        Remark::UnknownQuery { name } => line!(scope, serf, warn, "serf: Unhandled internal query '{name}'"),
         Remark::PushPullStarted { with } => {
             line!(scope, memberlist, debug, "memberlist: Initiating push/pull sync with:  {with}");
         }
@@ -140,6 +179,23 @@ pub(super) fn join_failed(scope: Scope, text: &str) {
 
 pub(super) fn resolve_failed(scope: Scope, text: &str) {
     line!(scope, memberlist, warn, "memberlist: {text}");
+}
+
+pub(super) fn user_event_dropped(scope: Scope) {
+    line!(scope, serf, warn, "serf: a user event was lost, its reader is too slow");
+}
+
+pub(super) fn key_asked(scope: Scope, action: KeyAction) {
+    match action {
+        KeyAction::Install => line!(scope, serf, info, "serf: Received install-key query"),
+        KeyAction::Use => line!(scope, serf, info, "serf: Received use-key query"),
+        KeyAction::Remove => line!(scope, serf, info, "serf: Received remove-key query"),
+        KeyAction::List => line!(scope, serf, info, "serf: Received list-keys query"),
+    }
+}
+
+pub(super) fn key_refused(scope: Scope, reason: &str) {
+    line!(scope, serf, error, "serf: {reason}");
 }
 
 pub(super) fn stopped_without_leave(scope: Scope) {

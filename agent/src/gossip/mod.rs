@@ -3,12 +3,14 @@
 //! [`Gossip`] is the handle the rest of the agent holds. `driver` owns the state machine,
 //! `tcp` streams, `resolve` addresses, `journal` the log lines. Knows nothing of HTTP, DNS or Raft.
 
+mod ask;
 mod driver;
 mod journal;
 pub mod keeper;
 pub mod keyring;
 mod look;
 pub mod memory;
+pub mod keys;
 mod place;
 mod rejoin;
 mod resolve;
@@ -22,6 +24,7 @@ mod traffic;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +38,16 @@ use crate::clock;
 use crate::swim::admission::Admission;
 use crate::swim::timing::Timing;
 use crate::swim::{self, Facts, ForceLeaveRefusal, Output, Swim};
+pub use crate::swim::query::{Answers, Asked, Question};
+pub use crate::swim::user_event::UserEvent;
 use crate::tasks::Tasks;
+use ask::Waiting;
 use driver::{Driver, Parts, Request};
 use journal::Scope;
 use look::Unfit;
 use memory::{Memory, Previous};
+use keys::Keys;
+pub use ask::{AskError, FireError, Heard};
 pub use place::Places;
 pub use rejoin::Foreign;
 use seal::Seal;
@@ -66,6 +74,10 @@ pub struct Options {
     pub server: bool,
     /// Without keys gossip is plain.
     pub seal: Arc<Seal>,
+    /// Where changed keys are kept.
+    pub keyring_file: Option<PathBuf>,
+    /// Who hears user events and queries. Full: they are dropped and counted.
+    pub heard: mpsc::Sender<Heard>,
     /// Tell and take coordinates.
     pub coordinates: bool,
     /// Whom this agent lives with; without rules, with everybody.
@@ -183,6 +195,8 @@ impl Gossip {
             swim,
             first,
             scope,
+            keys: Keys::new(Arc::clone(&seal), options.keyring_file, scope),
+            waiting: Waiting::new(scope, options.heard),
             seal: Arc::clone(&seal),
             udp,
             listener,

@@ -131,6 +131,13 @@ impl Seal {
         self.ring.load_full()
     }
 
+    /// Other keys from now on; none stay none, and some stay some, so that a pool never changes in midst.
+    pub(super) fn replace(&self, keys: Vec<Key>) {
+        if !keys.is_empty() && self.is_on() {
+            self.ring.store(Arc::new(keys));
+        }
+    }
+
     /// Packets and streams that did not open.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)

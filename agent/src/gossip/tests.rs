@@ -18,6 +18,8 @@ fn options(name: &str) -> Options {
         timing: crate::swim::timing::Timing::lan().hurried(),
         server: true,
         seal: Seal::new(Vec::new(), true, true),
+        keyring_file: None,
+        heard: mpsc::channel(1).0,
         coordinates: true,
         admission: None,
         memory: None,

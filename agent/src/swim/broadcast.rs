@@ -97,6 +97,8 @@ pub(super) struct Broadcasts {
 
 /// Rumours kept, at most: enough for every member of a large pool to change at once.
 const DEPTH_MAX: usize = 16_384;
+/// Of them user events, and queries, at most. Serf's limit.
+const DEPTH_OF_CLASS_MAX: usize = 4_096;
 
 impl Broadcasts {
     /// Nothing is worth a packet of its own.
@@ -132,6 +134,13 @@ impl Broadcasts {
             self.forget(subject);
         }
         self.insert(rank, Rumour { subject, bytes: Arc::from(bytes), rides_from: 0 });
+        // Events and queries, which anybody may fire at will, must not crowd out who is here and who is gone.
+        while matches!(class, Class::Event | Class::Query) && self.waiting(class) > DEPTH_OF_CLASS_MAX {
+            let last = Rank { transmits: u32::MAX, length: Reverse(0), number: Reverse(0), ..rank };
+            let Some(worst) = self.queue.range(..=last).next_back().map(|(rank, _)| *rank) else { break };
+            self.remove(worst);
+            self.dropped += 1;
+        }
         while self.queue.len() > DEPTH_MAX {
             // What counts least and was told most goes first.
             if let Some(last) = self.queue.last_key_value().map(|(rank, _)| *rank) {
@@ -297,8 +306,19 @@ mod tests {
     fn a_queue_that_is_full_drops_and_counts() {
         let mut queue = Broadcasts::default();
         for _ in 0..DEPTH_MAX + 3 {
-            queue.push(Class::Event, None, vec![0]);
+            queue.push(Class::Intent, None, vec![0]);
         }
         assert_eq!((queue.len(), queue.dropped), (DEPTH_MAX, 3));
+    }
+
+    #[test]
+    fn events_crowd_out_events_alone() {
+        let mut queue = queue(&[("a", "alive")]);
+        for _ in 0..DEPTH_OF_CLASS_MAX + 3 {
+            queue.push(Class::Event, None, vec![0]);
+        }
+        queue.push(Class::Query, None, vec![0]);
+        assert_eq!((queue.waiting(Class::Event), queue.dropped), (DEPTH_OF_CLASS_MAX, 3));
+        assert_eq!((queue.waiting(Class::Query), queue.waiting(Class::Membership)), (1, 1));
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Message<'a> {
 }
 
 /// 4 or 16 bytes; a v4 address mapped into v6 is the v4 one.
-fn to_ip(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn to_ip(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::V4(Ipv4Addr::from(four)));
     }
@@ -152,7 +152,7 @@ fn to_ip(bytes: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::V6(Ipv6Addr::from(sixteen)).to_canonical())
 }
 
-fn ip_bytes(ip: IpAddr) -> Vec<u8> {
+pub(super) fn ip_bytes(ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(four) => four.octets().to_vec(),
         IpAddr::V6(six) => six.octets().to_vec(),

@@ -13,8 +13,17 @@ fn from_hex(text: &str) -> Vec<u8> {
     text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
+/// What three of them said while events were fired and queries asked.
+pub(super) fn captured_events(carrier: &str) -> Vec<Vec<u8>> {
+    read(include_str!("golden/serf-0.9.4-events.txt"), carrier)
+}
+
 pub(super) fn captured(carrier: &str) -> Vec<Vec<u8>> {
-    let lines = CAPTURED.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once(' '));
+    CAPTURED.iter().flat_map(|text| read(text, carrier)).collect()
+}
+
+fn read(text: &str, carrier: &str) -> Vec<Vec<u8>> {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.filter(|(on, _)| *on == carrier).map(|(_, hex)| from_hex(hex)).collect()
 }
 

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Reconnect,
     /// The next step of our own leaving.
     Leave,
+    /// A query of ours, by its Lamport time, waited long enough.
+    Query(u64),
 }
 
 #[derive(Debug, Default)]

@@ -17,15 +17,20 @@ pub mod coordinate;
 mod coordinate_tests;
 mod deadlines;
 mod intent;
+pub mod internal;
 mod lamport;
 mod leave;
 #[cfg(test)]
 mod limit_tests;
 pub mod member;
-mod msgpack;
+pub mod msgpack;
 pub mod packet;
 mod probe;
+pub mod query;
+#[cfg(test)]
+mod query_tests;
 mod reap;
+mod recent;
 mod relay;
 mod rules;
 pub mod stream;
@@ -35,8 +40,12 @@ mod talk;
 #[cfg(test)]
 mod tests;
 pub mod timing;
+pub mod user_event;
+#[cfg(test)]
+mod user_event_tests;
 mod versions;
 mod wire;
+mod wire_event;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,8 +60,11 @@ use shared::event::{MemberEvent, MemberState, Pool, Source};
 use crate::moment::Moment;
 use codec::Alive;
 use deadlines::{Deadlines, Timer};
+use internal::KeyAction;
 use member::{Member, Name};
+use query::{Answers, AskRefusal, Asked, Asker, Question, ReplyTo};
 use timing::Timing;
+use user_event::{FireRefusal, UserEvent};
 
 /// Protocol lowest, highest, spoken; serf's protocol lowest, highest, spoken.
 /// Consul: 1.8.7 reports 1 5 2 and 2 5 4.
@@ -120,6 +132,12 @@ pub enum Order {
     SetCoordinate { name: String, coordinate: Coordinate },
     /// Ends in [`Notice::ForceLeaveEnded`].
     ForceLeave { ticket: Ticket, name: String, prune: bool },
+    /// A user event for everybody. Ends in [`Notice::FireEnded`] at once.
+    Fire { ticket: Ticket, name: String, payload: Vec<u8>, coalesce: bool },
+    /// A query for everybody. Ends in [`Notice::AskEnded`] when its time is over, or it is refused.
+    Ask { ticket: Ticket, question: Question },
+    /// The answer to a query that came as a notice. Not answered.
+    Respond { reply: ReplyTo, payload: Vec<u8> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +187,29 @@ pub enum Notice {
         ticket: Ticket,
         outcome: Result<(), ForceLeaveRefusal>,
     },
+    FireEnded {
+        ticket: Ticket,
+        outcome: Result<(), FireRefusal>,
+    },
+    AskEnded {
+        ticket: Ticket,
+        outcome: Result<Answers, AskRefusal>,
+    },
+    /// Somebody fired it, or we did.
+    UserEvent(UserEvent),
+    /// A query that is meant for us and that nobody here answers.
+    Query(Asked),
+    /// A query about the pool's keys; [`Order::Respond`] answers it.
+    KeyAsked {
+        action: KeyAction,
+        key: Vec<u8>,
+        reply: ReplyTo,
+    },
+    /// Another has our name, and most members hold that it is its: we should not be here.
+    Outvoted {
+        matching: usize,
+        responses: usize,
+    },
     /// We have left: the driver may stop.
     Left,
     Remark(Remark),
@@ -209,8 +250,36 @@ pub enum Remark {
     LeaveRefuted,
     NameConflict {
         name: Name,
+        /// Of whom we list; IDs are empty where a member tells none.
         ours: SocketAddr,
+        ours_id: String,
         theirs: SocketAddr,
+        theirs_id: String,
+        is_us: bool,
+    },
+    /// Who has our name was asked: how many hold that it is we, of how many.
+    Voted {
+        matching: usize,
+        responses: usize,
+        lost: bool,
+    },
+    OldEvent {
+        name: Name,
+        ltime: u64,
+        now: u64,
+    },
+    OldQuery {
+        name: Name,
+        ltime: u64,
+        now: u64,
+    },
+    /// A filter that is none: the query is not for us.
+    BadFilter {
+        query: Name,
+    },
+    /// A query of serf's own that we do not know.
+    UnknownQuery {
+        name: Name,
     },
     PushPullStarted {
         with: SocketAddr,
@@ -267,6 +336,13 @@ pub struct Counters {
     pub coordinates_rejected: u64,
     /// Members kept out by the rules of admission, however often they came.
     pub rejected: u64,
+    /// User events and queries that were news.
+    pub events: u64,
+    pub queries: u64,
+    /// Answers passed on for others.
+    pub relayed: u64,
+    /// Claims of a name that somebody else has.
+    pub conflicts: u64,
 }
 
 /// Figures about the pool and our part in it.
@@ -317,6 +393,9 @@ pub struct Swim {
     event_clock: lamport::Lamport,
     query_clock: lamport::Lamport,
     intents: intent::Recent,
+    events: recent::Recent<user_event::Past>,
+    queries: query::Queries,
+    conflicts: internal::Conflicts,
     leave: leave::Phase,
     dials: BTreeMap<DialId, sync::Purpose>,
     last_dial: DialId,
@@ -381,6 +460,9 @@ impl Swim {
             event_clock: lamport::Lamport::new(),
             query_clock: lamport::Lamport::new(),
             intents: intent::Recent::default(),
+            events: user_event::recent(),
+            queries: query::Queries::new(),
+            conflicts: internal::Conflicts::default(),
             leave: leave::Phase::Staying,
             dials: BTreeMap::new(),
             last_dial: 0,
@@ -397,6 +479,9 @@ impl Swim {
         self.clock.witness(member);
         self.event_clock.witness(event);
         self.query_clock.witness(query);
+        // What an earlier life has heard is not told again.
+        self.events.min_time = event.saturating_add(1);
+        self.queries.heard.min_time = query.saturating_add(1);
     }
 
     /// Takes one thing that happened and adds to `out` what follows from it.
@@ -420,6 +505,18 @@ impl Swim {
             Input::Order(Order::ForceLeave { ticket, name, prune }) => {
                 let outcome = self.force_leave(now, &name, prune, out);
                 out.notices.push(Notice::ForceLeaveEnded { ticket, outcome });
+            }
+            Input::Order(Order::Fire { ticket, name, payload, coalesce }) => {
+                let outcome = self.fire(&name, &payload, coalesce, out);
+                out.notices.push(Notice::FireEnded { ticket, outcome });
+            }
+            Input::Order(Order::Ask { ticket, question }) => {
+                if let Err(refusal) = self.ask(now, Asker::Order(ticket), &question, out) {
+                    out.notices.push(Notice::AskEnded { ticket, outcome: Err(refusal) });
+                }
+            }
+            Input::Order(Order::Respond { reply, payload }) => {
+                self.respond(now, &reply, 0, &payload, out);
             }
         }
         self.schedule(now, out);
@@ -479,6 +576,7 @@ impl Swim {
                 Timer::Reap => self.reap(now, out),
                 Timer::Reconnect => self.reconnect(out),
                 Timer::Leave => self.step_leave(now, out),
+                Timer::Query(ltime) => self.query_ended(now, ltime, out),
             }
             self.schedule(now, out);
         }

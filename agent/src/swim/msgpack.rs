@@ -2,7 +2,7 @@
 //!
 //! Writing gives exactly their bytes (fixraw, raw16, raw32; maps with sorted keys; nil for nothing).
 //! Reading takes what they take: also str8 and the bin family, unknown fields skipped.
-//! Used by `codec` alone. Every length is checked against the bytes that are there.
+//! Used by `codec` and its like, and for what agents put into user events. Every length is checked against the bytes that are there.
 
 /// Why bytes could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,22 +16,22 @@ pub enum Flaw {
 /// Containers inside containers, at most: what nests deeper is not a message of ours.
 const DEPTH_MAX: u8 = 16;
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Entries of a map; nil is an empty one.
-    pub(super) fn map(&mut self) -> Result<usize, Flaw> {
+    pub(crate) fn map(&mut self) -> Result<usize, Flaw> {
         match self.byte()? {
             0xc0 => Ok(0),
             byte @ 0x80..=0x8f => Ok(usize::from(byte & 0x0f)),
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Items of an array; nil is an empty one.
-    pub(super) fn array(&mut self) -> Result<usize, Flaw> {
+    pub(crate) fn array(&mut self) -> Result<usize, Flaw> {
         match self.byte()? {
             0xc0 => Ok(0),
             byte @ 0x90..=0x9f => Ok(usize::from(byte & 0x0f)),
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes, whether sent as text or as bytes; none for nil.
-    pub(super) fn raw(&mut self) -> Result<Option<&'a [u8]>, Flaw> {
+    pub(crate) fn raw(&mut self) -> Result<Option<&'a [u8]>, Flaw> {
         let length = match self.byte()? {
             0xc0 => return Ok(None),
             byte @ 0xa0..=0xbf => usize::from(byte & 0x1f),
@@ -97,15 +97,15 @@ impl<'a> Reader<'a> {
         self.take(length).map(Some)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Flaw> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Flaw> {
         Ok(self.raw()?.unwrap_or_default())
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Flaw> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, Flaw> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Flaw::Malformed)
     }
 
-    pub(super) fn int(&mut self) -> Result<i64, Flaw> {
+    pub(crate) fn int(&mut self) -> Result<i64, Flaw> {
         Ok(match self.byte()? {
             0xc0 => 0,
             byte @ 0x00..=0x7f => i64::from(byte),
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned number that fits `T`.
-    pub(super) fn uint<T: TryFrom<u64>>(&mut self) -> Result<T, Flaw> {
+    pub(crate) fn uint<T: TryFrom<u64>>(&mut self) -> Result<T, Flaw> {
         let value = if self.bytes.get(self.at) == Some(&0xcf) {
             self.at += 1;
             self.big_endian(8)?
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         T::try_from(value).map_err(|_| Flaw::Malformed)
     }
 
-    pub(super) fn boolean(&mut self) -> Result<bool, Flaw> {
+    pub(crate) fn boolean(&mut self) -> Result<bool, Flaw> {
         match self.byte()? {
             0xc0 | 0xc2 => Ok(false),
             0xc3 => Ok(true),
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn float(&mut self) -> Result<f64, Flaw> {
+    pub(crate) fn float(&mut self) -> Result<f64, Flaw> {
         match self.bytes.get(self.at).ok_or(Flaw::Short)? {
             0xcb => {
                 self.at += 1;
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a struct: `field` takes one value by its key, or skips it and thereby ignores it.
-    pub(super) fn fields(
+    pub(crate) fn fields(
         &mut self,
         mut field: impl FnMut(&mut Self, &'a [u8]) -> Result<(), Flaw>,
     ) -> Result<(), Flaw> {
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over one value of any kind.
-    pub(super) fn skip(&mut self) -> Result<(), Flaw> {
+    pub(crate) fn skip(&mut self) -> Result<(), Flaw> {
         self.skip_nested(0)
     }
 
@@ -196,14 +196,14 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends values to a buffer; the caller gives a struct's fields in the order of their names.
-pub(super) struct Writer<'a>(pub(super) &'a mut Vec<u8>);
+pub(crate) struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Writer<'_> {
-    pub(super) fn map(&mut self, entries: usize) {
+    pub(crate) fn map(&mut self, entries: usize) {
         self.head(entries, 0x80, 16, 0xde, 0xdf);
     }
 
-    pub(super) fn array(&mut self, items: usize) {
+    pub(crate) fn array(&mut self, items: usize) {
         self.head(items, 0x90, 16, 0xdc, 0xdd);
     }
 
@@ -219,20 +219,51 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn nil(&mut self) {
+    pub(crate) fn nil(&mut self) {
         self.0.push(0xc0);
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.head(bytes.len(), 0xa0, 32, 0xda, 0xdb);
         self.0.extend(bytes);
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    /// As the new specification has text: what Consul puts into user events is written so.
+    pub(crate) fn new_text(&mut self, text: &str) {
+        match u8::try_from(text.len()) {
+            Ok(length) if length >= 32 => {
+                self.0.extend([0xd9, length]);
+                self.0.extend(text.as_bytes());
+            }
+            // The shortest and the long form are those of the old one.
+            _ => self.text(text),
+        }
+    }
+
+    /// As the new specification has bytes.
+    pub(crate) fn new_bytes(&mut self, bytes: &[u8]) {
+        if let Ok(length) = u8::try_from(bytes.len()) {
+            self.0.extend([0xc4, length]);
+        } else if let Ok(length) = u16::try_from(bytes.len()) {
+            self.0.push(0xc5);
+            self.0.extend(length.to_be_bytes());
+        } else {
+            self.0.push(0xc6);
+            self.0.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        self.0.extend(bytes);
+    }
+
+    /// Go's nil slice and its empty one are both nothing to us; it sends nil.
+    pub(crate) fn bytes_or_nil(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() { self.nil() } else { self.bytes(bytes) }
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    pub(super) fn uint(&mut self, value: u64) {
+    pub(crate) fn uint(&mut self, value: u64) {
         if value < 0x80 {
             self.0.push(value as u8);
         } else if let Ok(value) = u8::try_from(value) {
@@ -250,17 +281,17 @@ impl Writer<'_> {
     }
 
     /// Always eight bytes, as Go's library writes a float64.
-    pub(super) fn float(&mut self, value: f64) {
+    pub(crate) fn float(&mut self, value: f64) {
         self.0.push(0xcb);
         self.0.extend(value.to_bits().to_be_bytes());
     }
 
-    pub(super) fn boolean(&mut self, value: bool) {
+    pub(crate) fn boolean(&mut self, value: bool) {
         self.0.push(if value { 0xc3 } else { 0xc2 });
     }
 
     /// A key of a struct and its value.
-    pub(super) fn field(&mut self, key: &str, value: impl FnOnce(&mut Self)) {
+    pub(crate) fn field(&mut self, key: &str, value: impl FnOnce(&mut Self)) {
         self.text(key);
         value(self);
     }

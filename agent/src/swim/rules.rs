@@ -38,7 +38,7 @@ impl Swim {
             return;
         }
         if alive.node == &*self.me {
-            self.on_alive_about_us(alive, out);
+            self.on_alive_about_us(now, alive, out);
             return;
         }
         if !versions::is_speakable(alive.versions) {
@@ -58,8 +58,7 @@ impl Swim {
         match self.weigh_alive(now, member, alive) {
             Claim::Stale => {}
             Claim::Conflict => {
-                let (ours, theirs) = (member.address, alive.address);
-                out.notices.push(Notice::Remark(Remark::NameConflict { name, ours, theirs }));
+                self.on_conflict(now, &name, alive, out);
             }
             Claim::News => {
                 self.rumour(alive.node, &Message::Alive(*alive));
@@ -83,15 +82,14 @@ impl Swim {
         if alive.incarnation > member.incarnation { Claim::News } else { Claim::Stale }
     }
 
-    fn on_alive_about_us(&mut self, alive: &Alive<'_>, out: &mut Output) {
+    fn on_alive_about_us(&mut self, now: Moment, alive: &Alive<'_>, out: &mut Output) {
         let Some(us) = self.members.get(&self.me) else { return };
         if self.leave.is_leaving() || alive.incarnation < us.incarnation {
             return;
         }
         let name = Name::clone(&self.me);
         if alive.address != us.address {
-            let (ours, theirs) = (us.address, alive.address);
-            out.notices.push(Notice::Remark(Remark::NameConflict { name, ours, theirs }));
+            self.on_conflict(now, &name, alive, out);
             return;
         }
         let same = alive.meta == &*us.meta && alive.versions == us.versions;

@@ -101,6 +101,7 @@ impl Swim {
                 .collect(),
             event_ltime: self.event_clock.now(),
             query_ltime: self.query_clock.now(),
+            events: self.past_events(),
         }
     }
 
@@ -137,7 +138,7 @@ impl Swim {
         }
         // Consul: who is refused hears of us, and finds the fault by itself.
         let ours = self.whole_state(false);
-        let merged = outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, theirs, out));
+        let merged = outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, theirs, false, out));
         if let Err(reason) = merged {
             out.notices.push(Notice::Remark(Remark::MergeRefused { from, reason }));
         }
@@ -157,9 +158,11 @@ impl Swim {
         }
         let outcome = match StreamMessage::read(bytes) {
             Ok(StreamMessage::PushPull(theirs)) => {
-                let joins = matches!(purpose, Purpose::Join { .. });
-                let outcome = if joins { self.may_merge(now, &theirs.members, out) } else { Ok(()) };
-                outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, &theirs, out))
+                let joining = matches!(purpose, Purpose::Join { .. });
+                let outcome = if joining { self.may_merge(now, &theirs.members, out) } else { Ok(()) };
+                outcome
+                    .map_err(|rejection| rejection.to_string())
+                    .and_then(|()| self.merge(now, &theirs, joining, out))
             }
             Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}")),
             Ok(_) | Err(_) => {
@@ -193,8 +196,8 @@ impl Swim {
         }
     }
 
-    /// Takes what another knows, or says why not.
-    fn merge(&mut self, now: Moment, theirs: &PushPull<'_>, out: &mut Output) -> Result<(), String> {
+    /// Takes what another knows, or says why not. `joining`: in answer to a join of ours.
+    fn merge(&mut self, now: Moment, theirs: &PushPull<'_>, joining: bool, out: &mut Output) -> Result<(), String> {
         if let Err(reason) = versions::check(&theirs.members, || self.members.values()) {
             self.counters.merges_refused += 1;
             return Err(reason);
@@ -210,7 +213,10 @@ impl Swim {
             }
         }
         match SerfState::read(theirs.user) {
-            Ok(state) => self.merge_serf(now, &state, out),
+            Ok(state) => {
+                self.merge_serf(now, &state, out);
+                self.merge_events(joining, state.event_ltime, &state.events, out);
+            }
             Err(_) => self.counters.malformed += 1,
         }
         Ok(())

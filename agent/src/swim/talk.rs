@@ -97,6 +97,10 @@ impl Swim {
         let _ = from;
         match SerfMessage::read(body) {
             Ok(SerfMessage::Intent(intent)) => self.on_intent(now, &intent, out),
+            Ok(SerfMessage::Event(event)) => self.on_user_event(&event, body, out),
+            Ok(SerfMessage::Query(query)) => self.on_query(now, &query, body, out),
+            Ok(SerfMessage::Response(response)) => self.on_response(now, &response, out),
+            Ok(SerfMessage::Relay(relay)) => self.on_relay(&relay, out),
             Ok(SerfMessage::Other) => {}
             Err(_) => self.counters.malformed += 1,
         }

@@ -17,7 +17,7 @@ use crate::moment::Moment;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn address(last: u8) -> SocketAddr {
+pub(super) fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 8301))
 }
 
@@ -99,7 +99,7 @@ impl Subject {
 }
 
 /// Every bare message in these packets that `wanted` picks, as bytes.
-fn sent(out: &Output, wanted: impl Fn(&Message<'_>) -> bool) -> Vec<(SocketAddr, Vec<u8>)> {
+pub(super) fn sent(out: &Output, wanted: impl Fn(&Message<'_>) -> bool) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut found = Vec::new();
     for packet in &out.packets {
         unpack(&packet.bytes, &mut |bare| {
@@ -288,7 +288,7 @@ fn a_relay_passes_the_ack_on_or_says_that_none_came() {
 fn a_name_does_not_move_to_another_address_while_its_owner_is_there() {
     let mut subject = Subject::among(&["a"]);
     let out = subject.hear(&[alive("a", 7, 9)]);
-    assert!(matches!(remarks(&out)[..], [Remark::NameConflict { .. }]));
+    assert!(matches!(remarks(&out)[..], [Remark::NameConflict { .. }]), "{out:?}");
     assert_eq!(subject.swim.members["a"].address, address(2));
     subject.hear(&[dead("a", "a", 1)]);
     subject.hear(&[alive("a", 7, 1)]);

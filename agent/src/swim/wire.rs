@@ -2,10 +2,12 @@
 //! Used by the state machine; knows layouts only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::codec::NAME_BYTES_MAX;
 use super::member::Name;
 use super::msgpack::{Flaw, Reader, Writer};
+use super::wire_event::{self, bounded, EventMessage, QueryMessage, RelayMessage, ResponseMessage};
 
 /// The first byte of each message.
 mod kind {
@@ -16,6 +18,12 @@ mod kind {
 
 /// Members of which a push/pull may tell, at most.
 const MEMBERS_MAX: usize = 1 << 20;
+/// Slots of events that a push/pull may tell, at most; serf sends 512.
+const EVENT_TIMES_MAX: usize = 4096;
+/// User events that one may tell, at most.
+const PAST_EVENTS_MAX: usize = 1 << 16;
+/// Slots of serf's buffer, each for the events of one Lamport time.
+pub(super) const EVENT_SLOTS: usize = 512;
 
 /// That a member joins or leaves, and means it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +34,13 @@ pub(super) struct Intent<'a> {
     pub(super) prune: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SerfMessage<'a> {
     Intent(Intent<'a>),
+    Event(EventMessage<'a>),
+    Query(QueryMessage<'a>),
+    Response(ResponseMessage<'a>),
+    Relay(RelayMessage<'a>),
     /// A kind we do not act on.
     Other,
 }
@@ -50,6 +62,10 @@ impl<'a> SerfMessage<'a> {
                 })?;
                 Ok(Self::Intent(intent))
             }
+            wire_event::kind::USER_EVENT => EventMessage::read(&mut Reader::new(body)).map(Self::Event),
+            wire_event::kind::QUERY => QueryMessage::read(&mut Reader::new(body)).map(Self::Query),
+            wire_event::kind::QUERY_RESPONSE => ResponseMessage::read(&mut Reader::new(body)).map(Self::Response),
+            wire_event::kind::RELAY => RelayMessage::read(&mut Reader::new(body)).map(Self::Relay),
             _ => Ok(Self::Other),
         }
     }
@@ -85,6 +101,15 @@ pub(super) struct SerfState {
     pub(super) left: Vec<Name>,
     pub(super) event_ltime: u64,
     pub(super) query_ltime: u64,
+    pub(super) events: Vec<PastEvents>,
+}
+
+/// User events of one Lamport time, as a push/pull tells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PastEvents {
+    pub(super) ltime: u64,
+    /// Name and payload.
+    pub(super) events: Vec<(Arc<str>, Arc<[u8]>)>,
 }
 
 impl SerfState {
@@ -112,6 +137,16 @@ impl SerfState {
                         state.left.push(read_name(r)?);
                     }
                 }
+                b"Events" => {
+                    let mut room = PAST_EVENTS_MAX;
+                    for _ in 0..bounded(r.array()?, EVENT_TIMES_MAX)? {
+                        let past = read_past(r, &mut room)?;
+                        // An empty slot is nil.
+                        if !past.events.is_empty() {
+                            state.events.push(past);
+                        }
+                    }
+                }
                 _ => r.skip()?,
             }
             Ok(())
@@ -124,7 +159,7 @@ impl SerfState {
         let mut writer = Writer(&mut out);
         writer.map(6);
         writer.field("EventLTime", |w| w.uint(self.event_ltime));
-        writer.field("Events", |w| w.nil());
+        writer.field("Events", |w| write_past(&self.events, w));
         writer.field("LTime", |w| w.uint(self.ltime));
         writer.field("LeftMembers", |w| {
             w.array(self.left.len());
@@ -138,5 +173,60 @@ impl SerfState {
             }
         });
         out
+    }
+}
+
+fn read_past(reader: &mut Reader<'_>, room: &mut usize) -> Result<PastEvents, Flaw> {
+    let mut past = PastEvents::default();
+    reader.fields(|r, key| {
+        match key {
+            b"LTime" => past.ltime = r.uint()?,
+            b"Events" => {
+                for _ in 0..r.array()? {
+                    *room = room.checked_sub(1).ok_or(Flaw::Malformed)?;
+                    let (mut name, mut payload) = ("", &[][..]);
+                    r.fields(|r, key| {
+                        match key {
+                            b"Name" => name = r.text()?,
+                            b"Payload" => payload = r.bytes()?,
+                            _ => r.skip()?,
+                        }
+                        Ok(())
+                    })?;
+                    past.events.push((Arc::from(name), Arc::from(payload)));
+                }
+            }
+            _ => r.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(past)
+}
+
+/// Each in its slot, as serf sends its buffer; nothing at all when there was never an event.
+fn write_past(events: &[PastEvents], w: &mut Writer<'_>) {
+    if events.is_empty() {
+        return w.nil();
+    }
+    let mut slots: Vec<Option<&PastEvents>> = vec![None; EVENT_SLOTS];
+    for past in events {
+        slots[(past.ltime % EVENT_SLOTS as u64) as usize] = Some(past);
+    }
+    w.array(EVENT_SLOTS);
+    for slot in slots {
+        let Some(past) = slot else {
+            w.nil();
+            continue;
+        };
+        w.map(2);
+        w.field("Events", |w| {
+            w.array(past.events.len());
+            for (name, payload) in &past.events {
+                w.map(2);
+                w.field("Name", |w| w.text(name));
+                w.field("Payload", |w| w.bytes_or_nil(payload));
+            }
+        });
+        w.field("LTime", |w| w.uint(past.ltime));
     }
 }

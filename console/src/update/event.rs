@@ -137,6 +137,8 @@ fn happens(model: &mut Model, at: WallTime, event: Event, told: bool) {
             known.applied = Some(progress.applied);
             known.contact_ms = (!progress.leader).then_some(progress.contact_ms);
         }
+        Body::User(_) if told => {}
+        Body::User(body) => story::user(model, time, &node, &body),
         Body::Log(_) if told => {}
         Body::Log(LogEvent::Line { level, logger, message }) => {
             // Raft and gossip tell the same as events; what the agent itself says is news.

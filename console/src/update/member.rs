@@ -23,7 +23,7 @@ pub(super) fn event(model: &mut Model, time: WallTime, from: &str, event: Member
     match event {
         MemberEvent::Reaped(_) => return model.members.remove(pool, &name),
         // It is no member.
-        MemberEvent::Rejected(_) => return,
+        MemberEvent::Rejected(_) | MemberEvent::Conflict(_) => return,
         MemberEvent::Present(_) => {
             let suspicion = suspicion(time, &state, &account);
             model.members.put(state, None);
@@ -83,6 +83,10 @@ fn words(at: WallTime, event: &MemberEvent) -> Option<Turn> {
         MemberEvent::Updated(_) => (Mark::from(state.status), "updated", updated(state, account)),
         MemberEvent::Reaped(_) => (Mark::Quiet, "reaped", cause(account)),
         MemberEvent::Rejected(_) => (Mark::Warning, "rejected", Some("kept out of the pool".to_owned())),
+        MemberEvent::Conflict(_) => {
+            let held = account.held_by.as_ref().map(|held| format!("the name is held by {}", held.address));
+            (Mark::Warning, "conflict", held)
+        }
     };
     let mut text = text.unwrap_or_default();
     if let Some(reason) = &account.reason {
@@ -155,7 +159,10 @@ fn tell(model: &mut Model, at: WallTime, from: &str, event: &MemberEvent, turn: 
     };
     let pool = suffix(state.pool);
     let place = match event {
-        MemberEvent::Joined(_) | MemberEvent::Rejoined(_) | MemberEvent::Rejected(_) => format!(" {address}:{port}"),
+        MemberEvent::Joined(_)
+        | MemberEvent::Rejoined(_)
+        | MemberEvent::Rejected(_)
+        | MemberEvent::Conflict(_) => format!(" {address}:{port}"),
         _ => String::new(),
     };
     let why = if turn.text.is_empty() { String::new() } else { format!(", {}", turn.text) };

@@ -1,6 +1,6 @@
 //! What both ways in share: how a change of leader, vote or member is written down.
 
-use shared::event::{ElectionRecord, ElectionResult, Level, VoteAnswer};
+use shared::event::{ElectionRecord, ElectionResult, Level, UserEvent, VoteAnswer};
 use shared::time::WallTime;
 
 use crate::format;
@@ -179,6 +179,15 @@ pub(super) fn vote(model: &mut Model, at: WallTime, from: &str, vote: &Vote<'_>)
     if vote.answer.is_some() {
         raft(model, at, from, Mark::Candidate, text);
     }
+}
+
+pub(super) fn user(model: &mut Model, at: WallTime, from: &str, event: &UserEvent) {
+    let text = match event {
+        UserEvent::Fired { name, event_id: Some(_), .. } => format!("user event: {name}"),
+        UserEvent::Fired { name, event_id: None, .. } => format!("event of the pool: {name}"),
+        UserEvent::Asked { name, from, .. } => format!("query of {from}: {name}"),
+    };
+    gossip(model, at, from, Mark::Good, text);
 }
 
 pub(super) fn gossip(model: &mut Model, at: WallTime, from: &str, mark: Mark, text: String) {

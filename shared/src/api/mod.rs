@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod catalog;
 pub mod coordinate;
+pub mod event;
 pub mod health;
 pub mod kv;
 pub mod operator;

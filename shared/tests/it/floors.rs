@@ -46,7 +46,7 @@ const DNS_AND_STATE: &[&str] =
     &["dns::answer", "dns::name", "dns::record", "dns::request", "dns::wire", "store::command", "store::query"];
 const PLAN: &[&str] = &["moment", "store::SERF_HEALTH", "store::command", "store::query", "swim::member"];
 const HANDLES: &[&str] =
-    &["backend", "checks", "control", "events", "gossip", "local", "logs", "store::command", "store::query"];
+    &["backend", "checks", "control", "events", "gossip", "local", "logs", "store::command", "store::query", "user_events"];
 
 const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["moment"], may: &[], not: &[] },
@@ -77,6 +77,13 @@ const AGENT: &[Row] = &[
         may: &["backend", "gossip", "logs", "raft", "rpc", "store", "swim"],
         not: HTTP,
     },
+    Row {
+        floor: 1,
+        rooms: &["user_events::filter", "user_events::payload"],
+        may: &["swim", "user_events::payload"],
+        not: &[],
+    },
+    Row { floor: 4, rooms: &["user_events"], may: &["gossip", "swim"], not: HTTP },
     // The root's own handle for edges.
     Row { floor: 4, rooms: &["control"], may: &[], not: HTTP },
     Row { floor: 5, rooms: &["api"], may: HANDLES, not: &["openraft"] },
