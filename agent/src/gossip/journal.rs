@@ -109,6 +109,29 @@ fn remark(scope: Scope, told: &Remark) {
             line!(scope, memberlist, warn, "memberlist: Refuting an alive message for '{name}'");
         }
         Remark::LeaveRefuted => line!(scope, serf, debug, "serf: Refuting an older leave intent"),
+        Remark::PushPullStarted { with } => {
+            line!(scope, memberlist, debug, "memberlist: Initiating push/pull sync with:  {with}");
+        }
+        Remark::MergeRefused { from, reason } => {
+            line!(scope, memberlist, error, "memberlist: Failed push/pull merge: {reason} from={from}");
+        }
+        Remark::PushPullFailed { with, reason } => {
+            line!(scope, memberlist, error, "memberlist: Push/Pull with {with} failed: {reason}");
+        }
+        Remark::Reconnecting { name, address } => {
+            line!(scope, serf, info, "serf: attempting reconnect to {name} {address}");
+        }
+        Remark::Rejected { name, reason } => rejected(scope, name, reason),
+        Remark::WrongPing { meant_for, from } => {
+            line!(scope, memberlist, warn, "memberlist: Got ping for unexpected node '{meant_for}' from={from}");
+        }
+        told => asked(scope, told),
+    }
+}
+
+/// Of names, user events and queries.
+fn asked(scope: Scope, told: &Remark) {
+    match told {
         Remark::NameConflict { name, ours, ours_id, theirs, theirs_id, is_us } => {
             line!(
                 scope,
@@ -146,22 +169,7 @@ fn remark(scope: Scope, told: &Remark) {
             line!(scope, serf, warn, "serf: query {query} has a filter that cannot be read");
         }
         Remark::UnknownQuery { name } => line!(scope, serf, warn, "serf: Unhandled internal query '{name}'"),
-        Remark::PushPullStarted { with } => {
-            line!(scope, memberlist, debug, "memberlist: Initiating push/pull sync with:  {with}");
-        }
-        Remark::MergeRefused { from, reason } => {
-            line!(scope, memberlist, error, "memberlist: Failed push/pull merge: {reason} from={from}");
-        }
-        Remark::PushPullFailed { with, reason } => {
-            line!(scope, memberlist, error, "memberlist: Push/Pull with {with} failed: {reason}");
-        }
-        Remark::Reconnecting { name, address } => {
-            line!(scope, serf, info, "serf: attempting reconnect to {name} {address}");
-        }
-        Remark::Rejected { name, reason } => rejected(scope, name, reason),
-        Remark::WrongPing { meant_for, from } => {
-            line!(scope, memberlist, warn, "memberlist: Got ping for unexpected node '{meant_for}' from={from}");
-        }
+        _ => {}
     }
 }
 

@@ -15,7 +15,6 @@ use super::codec::{Message, State};
 use super::deadlines::Timer;
 use super::internal;
 use super::member::{Member, Name, to_tags};
-use super::packet::CRC_PROTOCOL;
 use super::recent::{Heard, Recent};
 use super::wire_event::{
     FILTER_NAMES_MAX, FLAG_ACK, FLAG_NO_BROADCAST, Filter, QueryMessage, RelayMessage, ResponseMessage,
@@ -256,8 +255,7 @@ impl Swim {
             self.on_response(now, &response, out);
             return true;
         }
-        let crc = self.crc_for(&reply.node);
-        self.send(reply.to, crc, &[Message::User(&body)], out);
+        self.send(reply.to, &[Message::User(&body)], out);
         self.relay_response(reply, &body, out);
         true
     }
@@ -277,20 +275,19 @@ impl Swim {
         };
         for name in self.some_peers(wanted, can_relay) {
             let Some(member) = self.members.get(&name) else { continue };
-            let (to, crc) = (member.address, member.versions[1] >= CRC_PROTOCOL);
-            self.send(to, crc, &[Message::User(&relay)], out);
+            let to = member.address;
+            self.send(to, &[Message::User(&relay)], out);
         }
     }
 
     /// Passes an answer on. Only to members: nobody may have us send packets to strangers.
     pub(super) fn on_relay(&mut self, relay: &RelayMessage<'_>, out: &mut Output) {
-        let known = self.members.values().find(|member| member.address == relay.to && !member.is_gone());
-        let Some(crc) = known.map(|member| member.versions[1] >= CRC_PROTOCOL) else {
+        if !self.members.values().any(|member| member.address == relay.to && !member.is_gone()) {
             self.counters.refused += 1;
             return;
-        };
+        }
         self.counters.relayed += 1;
-        self.send(relay.to, crc, &[Message::User(relay.body)], out);
+        self.send(relay.to, &[Message::User(relay.body)], out);
     }
 
     /// An answer to a query of ours. Those of nobody's query, of strangers and repeated ones count not.
