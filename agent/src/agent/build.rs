@@ -417,7 +417,7 @@ fn user_event_settings(config: &Config, local: &Local) -> user_events::Settings 
         server: config.server,
         services: Box::new(move || {
             let services = local.services().into_iter();
-            services.map(|service| Service { id: service.id, tags: service.tags.to_vec() }).collect()
+            services.map(|service| Service { id: service.id, tags: service.tags }).collect()
         }),
     }
 }
