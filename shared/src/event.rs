@@ -11,9 +11,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::user_event::UserEvent;
 pub use crate::member_event::{Account, Cause, MemberEvent, MemberNews, NameHolder, Source};
 use crate::time::WallTime;
+pub use crate::user_event::UserEvent;
 
 /// Names of the framing events; their data is a [`Framing`].
 pub const SNAPSHOT_END: &str = "snapshot-end";

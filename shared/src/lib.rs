@@ -10,5 +10,5 @@ pub mod duration;
 pub mod event;
 pub mod http;
 mod member_event;
-mod user_event;
 pub mod time;
+mod user_event;

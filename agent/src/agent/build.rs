@@ -94,7 +94,8 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let (heard, from_pool) = mpsc::channel(NOTICES);
     let (user_told, user_events) = mpsc::channel(NOTICES);
     let stream = tasks.child();
-    let sources = Sources { members, raft: raft_events, agent: from_agent, user: user_events, logs: ground.logs.clone() };
+    let sources =
+        Sources { members, raft: raft_events, agent: from_agent, user: user_events, logs: ground.logs.clone() };
     stream.spawn("events", pump::run(bus.clone(), sources, stream.token()));
 
     let engines = tasks.child();
@@ -117,9 +118,21 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let (control, orders) = Control::new();
     let edges = tasks.child();
     let local = Local::new(claims(ground));
-    let user_events = UserEvents::start(user_event_settings(config, &local), lan.clone(), from_pool, user_told, &workers);
-    let (dns, http) =
-        start_edges(ground, &edges, sockets.dns, sockets.http, &lan, wan.as_ref(), &backend, &local, &bus, user_events, control)?;
+    let user_events =
+        UserEvents::start(user_event_settings(config, &local), lan.clone(), from_pool, user_told, &workers);
+    let (dns, http) = start_edges(
+        ground,
+        &edges,
+        sockets.dns,
+        sockets.http,
+        &lan,
+        wan.as_ref(),
+        &backend,
+        &local,
+        &bus,
+        user_events,
+        control,
+    )?;
     local.start(backend.clone(), lan.members(), &workers);
     start_checks(config, local, &workers);
     let _ = agent_events.try_send(running_event(ground));

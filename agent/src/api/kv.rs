@@ -22,8 +22,7 @@ pub(super) async fn kv(call: Call, method: Method) -> Result<Response, Refusal> 
         Method::Get if call.params.has("keys") => keys(&call, params).await,
         Method::Get if call.params.has("recurse") => list(&call, params).await,
         Method::Get => get(&call, params).await,
-        // The table lists no POST of this path.
-        Method::Put | Method::Post => put(call).await,
+        Method::Put => put(call).await,
         Method::Delete => delete(&call).await,
         Method::Post => Err(Error::Method("POST".to_owned()).into()),
     }

@@ -19,7 +19,6 @@ use crate::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
-    Post,
     Put,
     Post,
     Delete,
@@ -29,7 +28,6 @@ impl Method {
     fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
-            Self::Post => "POST",
             Self::Put => "PUT",
             Self::Post => "POST",
             Self::Delete => "DELETE",

@@ -17,7 +17,11 @@ pub(super) const EVENT: Verb = Verb {
         Flag::new("name", Kind::String, "Name of the event."),
         Flag::new("node", Kind::String, "Only nodes whose name matches this regular expression."),
         Flag::new("service", Kind::String, "Only nodes with a service that matches this regular expression."),
-        Flag::new("tag", Kind::String, "Only services with a tag that matches this regular expression; needs -service."),
+        Flag::new(
+            "tag",
+            Kind::String,
+            "Only services with a tag that matches this regular expression; needs -service.",
+        ),
     ],
     reach: Reach::Agent,
     run: |call| Box::pin(async move { Ended::from(event(call).await) }),

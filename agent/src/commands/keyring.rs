@@ -21,8 +21,13 @@ pub(super) const KEYRING: Verb = Verb {
         Flag::new("list", Kind::Bool, "List the keys, and how many members have each."),
         Flag::new("list-primary", Kind::Bool, "List the keys that members encrypt with."),
         Flag::new("local-only", Kind::Bool, "Ask the LAN pool alone; only with -list and -list-primary."),
-        Flag::new("relay-factor", Kind::IntValue, "Send each answer over so many other members too, 5 at most.").value("int"),
-        Flag::new("remove", Kind::String, "Take this key from every member. The one they encrypt with cannot be removed."),
+        Flag::new("relay-factor", Kind::IntValue, "Send each answer over so many other members too, 5 at most.")
+            .value("int"),
+        Flag::new(
+            "remove",
+            Kind::String,
+            "Take this key from every member. The one they encrypt with cannot be removed.",
+        ),
         Flag::new("use", Kind::String, "Encrypt with this key, which must have been installed."),
     ],
     reach: Reach::Agent,
@@ -70,7 +75,8 @@ async fn keyring(call: &Call) -> Result<Ended, Ended> {
         .query_some("local-only", local_only.then_some("true"));
     let said = format!("==> {said}\n");
     // What is going on is said before it has come to anything.
-    let failed = |error: shared::http::Error| Ended { out: said.clone().into(), ..Ended::failed(format!("error: {error}")) };
+    let failed =
+        |error: shared::http::Error| Ended { out: said.clone().into(), ..Ended::failed(format!("error: {error}")) };
     if !is_list {
         request.send().await.map_err(failed)?;
         return Ok(Ended::said(said));

@@ -59,11 +59,26 @@ pub(super) enum Request {
 
 /// What a stream's task has to say.
 enum StreamEvent {
-    Asked { stream: StreamId, from: SocketAddr, received: Received, reply: oneshot::Sender<Vec<u8>> },
-    Answered { dial: u64, received: Received },
-    Unanswered { dial: u64, reason: String, refused: bool },
+    Asked {
+        stream: StreamId,
+        from: SocketAddr,
+        received: Received,
+        reply: oneshot::Sender<Vec<u8>>,
+    },
+    Answered {
+        dial: u64,
+        received: Received,
+    },
+    Unanswered {
+        dial: u64,
+        reason: String,
+        refused: bool,
+    },
     /// The pool asked us to do something with our keys, and it is done.
-    KeysDone { reply: ReplyTo, payload: Vec<u8> },
+    KeysDone {
+        reply: ReplyTo,
+        payload: Vec<u8>,
+    },
 }
 
 /// A pool whose sockets are bound and whose machine was made.

@@ -13,8 +13,8 @@ use super::journal::{self, Scope};
 use super::keyring;
 use super::seal::{KEYS_MAX, Key, Seal};
 use super::{Gossip, Question};
-use crate::swim::internal::{KeyReply, key_question};
 pub use crate::swim::internal::KeyAction;
+use crate::swim::internal::{KeyReply, key_question};
 use crate::swim::query::Answers;
 
 /// Of an answer about keys, what the envelope of 1024 bytes leaves room for.
@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_base64_is_told_in_gos_words() {
-        let check = |text: &str, expected: usize| assert_eq!(decode(text), Err(KeyError::NotBase64(expected)), "{text}");
+        let check =
+            |text: &str, expected: usize| assert_eq!(decode(text), Err(KeyError::NotBase64(expected)), "{text}");
         check("!AAA", 0);
         check("AA!A", 2);
     }

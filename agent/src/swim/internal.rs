@@ -125,7 +125,8 @@ pub fn key_question(action: KeyAction, key: &[u8], relay_factor: u8) -> Question
 fn read_key(payload: &[u8]) -> Option<&[u8]> {
     let (_, body) = payload.split_first()?;
     let mut key = &[][..];
-    let outcome = Reader::new(body).fields(|r, name| if name == b"Key" { r.bytes().map(|k| key = k) } else { r.skip() });
+    let outcome =
+        Reader::new(body).fields(|r, name| if name == b"Key" { r.bytes().map(|k| key = k) } else { r.skip() });
     outcome.ok().map(|()| key)
 }
 
@@ -260,11 +261,8 @@ impl Swim {
         if self.conflicts.is_voting || lately || self.leave.is_leaving() {
             return;
         }
-        let question = Question {
-            name: format!("{PREFIX}conflict"),
-            payload: self.me.as_bytes().to_vec(),
-            ..Question::default()
-        };
+        let question =
+            Question { name: format!("{PREFIX}conflict"), payload: self.me.as_bytes().to_vec(), ..Question::default() };
         // No room for it: the next claim asks again.
         self.conflicts.is_voting = self.ask(now, Asker::Vote, &question, out).is_ok();
     }

@@ -113,7 +113,14 @@ fn our_query_gathers_answers_of_members_once_each_until_its_time_is_over() {
     let question = Question { name: "uptime".to_owned(), ack: true, ..Question::default() };
     let out = order(&mut subject, Order::Ask { ticket: 4, question });
     assert_eq!(answers(&out), None);
-    let id = subject.swim.queries.heard.all().next().and_then(|(_, ids)| ids.first().copied()).expect("our own is remembered");
+    let id = subject
+        .swim
+        .queries
+        .heard
+        .all()
+        .next()
+        .and_then(|(_, ids)| ids.first().copied())
+        .expect("our own is remembered");
     for (from, flags) in [("a", FLAG_ACK), ("a", 0), ("a", 0), ("stranger", 0), ("b", 0)] {
         let response = ResponseMessage { ltime: 1, id, from, flags, payload: b"1d" };
         subject.hear(&[Message::User(&response.to_bytes())]);
@@ -177,7 +184,14 @@ fn keys_are_asked_of_the_driver_and_all_answers_end_it() {
     let answer = KeyReply { done: true, ..KeyReply::default() }.to_bytes();
     let out = order(&mut subject, Order::Respond { reply: reply.expect("asked"), payload: answer.clone() });
     assert_eq!(answers(&out), None);
-    let id = subject.swim.queries.heard.all().next().and_then(|(_, ids)| ids.first().copied()).expect("our own is remembered");
+    let id = subject
+        .swim
+        .queries
+        .heard
+        .all()
+        .next()
+        .and_then(|(_, ids)| ids.first().copied())
+        .expect("our own is remembered");
     let response = ResponseMessage { ltime: 1, id, from: "a", flags: 0, payload: &answer };
     let out = subject.hear(&[Message::User(&response.to_bytes())]);
     let answers = answers(&out).expect("everybody has answered").expect("it was asked");

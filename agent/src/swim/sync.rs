@@ -138,7 +138,8 @@ impl Swim {
         }
         // Consul: who is refused hears of us, and finds the fault by itself.
         let ours = self.whole_state(false);
-        let merged = outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, theirs, false, out));
+        let merged =
+            outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, theirs, false, out));
         if let Err(reason) = merged {
             out.notices.push(Notice::Remark(Remark::MergeRefused { from, reason }));
         }
@@ -160,9 +161,7 @@ impl Swim {
             Ok(StreamMessage::PushPull(theirs)) => {
                 let joining = matches!(purpose, Purpose::Join { .. });
                 let outcome = if joining { self.may_merge(now, &theirs.members, out) } else { Ok(()) };
-                outcome
-                    .map_err(|rejection| rejection.to_string())
-                    .and_then(|()| self.merge(now, &theirs, joining, out))
+                outcome.map_err(|rejection| rejection.to_string()).and_then(|()| self.merge(now, &theirs, joining, out))
             }
             Ok(StreamMessage::Error(text)) => Err(format!("remote error: {text}")),
             Ok(_) | Err(_) => {

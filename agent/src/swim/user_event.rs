@@ -131,7 +131,10 @@ impl Swim {
     }
 
     pub(super) fn past_events(&self) -> Vec<PastEvents> {
-        self.events.all().map(|(ltime, events)| PastEvents { ltime, events: events.iter().cloned().collect() }).collect()
+        self.events
+            .all()
+            .map(|(ltime, events)| PastEvents { ltime, events: events.iter().cloned().collect() })
+            .collect()
     }
 
     /// Makes a rumour of a message of serf's, unless no packet could ever carry it.

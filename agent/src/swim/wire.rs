@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::codec::NAME_BYTES_MAX;
 use super::member::Name;
 use super::msgpack::{Flaw, Reader, Writer};
-use super::wire_event::{self, bounded, EventMessage, QueryMessage, RelayMessage, ResponseMessage};
+use super::wire_event::{self, EventMessage, QueryMessage, RelayMessage, ResponseMessage, bounded};
 
 /// The first byte of each message.
 mod kind {

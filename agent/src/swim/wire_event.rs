@@ -147,7 +147,10 @@ pub(super) fn bounded(count: usize, limit: usize) -> Result<usize, Flaw> {
 pub(super) enum Filter<'a> {
     Nodes(Vec<&'a str>),
     /// A tag's value must match.
-    Tag { tag: &'a str, expression: &'a str },
+    Tag {
+        tag: &'a str,
+        expression: &'a str,
+    },
 }
 
 impl<'a> Filter<'a> {

@@ -159,10 +159,9 @@ fn tell(model: &mut Model, at: WallTime, from: &str, event: &MemberEvent, turn: 
     };
     let pool = suffix(state.pool);
     let place = match event {
-        MemberEvent::Joined(_)
-        | MemberEvent::Rejoined(_)
-        | MemberEvent::Rejected(_)
-        | MemberEvent::Conflict(_) => format!(" {address}:{port}"),
+        MemberEvent::Joined(_) | MemberEvent::Rejoined(_) | MemberEvent::Rejected(_) | MemberEvent::Conflict(_) => {
+            format!(" {address}:{port}")
+        }
         _ => String::new(),
     };
     let why = if turn.text.is_empty() { String::new() } else { format!(", {}", turn.text) };

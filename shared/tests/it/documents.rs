@@ -56,7 +56,8 @@ fn kebab(name: &str) -> String {
 #[test]
 fn every_kind_and_type_of_event_is_in_the_document() {
     let document = read("assets/docs/events.md");
-    let mut types = types(&(read("shared/src/event.rs") + &read("shared/src/member_event.rs") + &read("shared/src/user_event.rs")));
+    let mut types =
+        types(&(read("shared/src/event.rs") + &read("shared/src/member_event.rs") + &read("shared/src/user_event.rs")));
     assert!(types.len() > 20, "the types were not found: {types:?}");
     types.extend(KINDS.map(str::to_owned));
     types.retain(|name| !document.contains(&format!("`{name}`")));

@@ -45,8 +45,18 @@ const DNS: &[&str] = &["dns::answer", "dns::name", "dns::record", "dns::request"
 const DNS_AND_STATE: &[&str] =
     &["dns::answer", "dns::name", "dns::record", "dns::request", "dns::wire", "store::command", "store::query"];
 const PLAN: &[&str] = &["moment", "store::SERF_HEALTH", "store::command", "store::query", "swim::member"];
-const HANDLES: &[&str] =
-    &["backend", "checks", "control", "events", "gossip", "local", "logs", "store::command", "store::query", "user_events"];
+const HANDLES: &[&str] = &[
+    "backend",
+    "checks",
+    "control",
+    "events",
+    "gossip",
+    "local",
+    "logs",
+    "store::command",
+    "store::query",
+    "user_events",
+];
 
 const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["moment"], may: &[], not: &[] },
