@@ -187,7 +187,7 @@ mod tests {
         let text = serde_json::to_string(&body).expect("JSON");
         assert_eq!(
             text,
-            r#"{"Kind":"member","Type":"confirmed","Pool":"lan","Name":"one","Address":"172.20.20.10","Port":8301,"Status":"suspect","Incarnation":3,"Protocol":2,"Tags":{},"From":"two","Confirmations":1}"#
+            r#"{"Kind":"member","Type":"confirmed","Pool":"lan","Name":"one","Address":"172.20.20.10","Port":8301,"Status":"suspect","Incarnation":3,"Protocol":2,"Versions":[1,5,2,2,5,4],"Tags":{},"From":"two","Confirmations":1}"#
         );
         assert_eq!(serde_json::from_str::<Body>(&text).expect("a body"), body);
     }
