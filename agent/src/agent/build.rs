@@ -100,9 +100,7 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
 
     let engines = tasks.child();
     let watches = Watches::new();
-    // Bound to one address, so that others count our connections as ours.
-    let source = config.listen.rpc_bind.ip();
-    let pool = rpc::Pool::new((!source.is_unspecified()).then_some(source), &engines);
+    let pool = rpc_pool(config, &engines);
     let raft = open_raft(ground, pool.clone(), &engines, raft_notices, &watches).await?;
     let wan = open_wan(ground, &engines, member_notices.clone()).await?;
     let lan = open_pool(ground, Pool::Lan, &engines, member_notices, heard).await?;
@@ -153,6 +151,12 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
         http,
         dns,
     })
+}
+
+/// Bound to one address, so that others count our connections as ours.
+fn rpc_pool(config: &Config, engines: &Tasks) -> rpc::Pool {
+    let source = config.listen.rpc_bind.ip();
+    rpc::Pool::new((!source.is_unspecified()).then_some(source), engines)
 }
 
 async fn bind(config: &Config) -> Result<Sockets, StartError> {

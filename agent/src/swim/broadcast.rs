@@ -29,9 +29,6 @@ pub(super) enum Class {
 const RIDES_MAX: u32 = 6;
 /// And for how long, once or twice: of hundreds at once each rides less often, and none for minutes.
 const RIDES_LAST: Duration = Duration::from_secs(4);
-/// Where there are no more than so many listeners for each telling none is missed: listeners are told
-/// in turn, and each tells on. There nothing rides.
-const LISTENERS_A_TELLING: usize = 2;
 
 /// How far a packet goes for rumours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +47,8 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn new(transmits_max: u32, listeners: usize) -> Self {
-        let is_missed_by_none = listeners <= transmits_max as usize * LISTENERS_A_TELLING;
-        Self { told: transmits_max, rides: if is_missed_by_none { 0 } else { RIDES_MAX } }
+    pub(super) fn new(transmits_max: u32) -> Self {
+        Self { told: transmits_max, rides: RIDES_MAX }
     }
 }
 
@@ -240,7 +236,7 @@ mod tests {
     #[track_caller]
     fn check(queue: &mut Broadcasts, carrier: Carrier, room: usize, expected: &[&str]) {
         let told: Vec<String> = queue
-            .take(carrier, room, 255, Times::new(2, 50))
+            .take(carrier, room, 255, Times::new(2))
             .iter()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
             .collect();
@@ -284,15 +280,6 @@ mod tests {
         }
         queue.end_rides(Moment::default() + RIDES_LAST * 2);
         check(&mut queue, Carrier::Ride, 100, &[]);
-    }
-
-    #[test]
-    fn where_all_were_told_in_turn_nothing_rides() {
-        let mut queue = queue(&[("a", "one")]);
-        for _ in 0..2 {
-            assert_eq!(queue.take(Carrier::Gossip, 100, 255, Times::new(2, 4)).len(), 1);
-        }
-        assert_eq!(queue.len(), 0);
     }
 
     #[test]

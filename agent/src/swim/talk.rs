@@ -118,7 +118,7 @@ impl Swim {
     fn take_rumours(&mut self, carrier: Carrier, used: usize, parts: usize) -> Vec<Arc<[u8]>> {
         let room = PACKET_BYTES_MAX.saturating_sub(self.config.seal_bytes + CRC_BYTES + COMPOUND_BYTES + used);
         let live = self.live().max(1);
-        let times = Times::new(self.config.timing.transmits_max(live), live - 1);
+        let times = Times::new(self.config.timing.transmits_max(live));
         self.broadcasts.take(carrier, room, COMPOUND_PARTS_MAX - parts.min(COMPOUND_PARTS_MAX), times)
     }
 
