@@ -1,4 +1,5 @@
-//! `/v1/status/…`: who leads and who votes, as this server knows it, or the one that a client asks.
+//! `/v1/status/…`: who leads and who is in the Raft configuration, with a vote or not yet, as this server
+//! knows it, or the one that a client asks.
 
 use axum::response::Response;
 
@@ -15,7 +16,7 @@ pub(super) async fn leader(call: Call, _: Method) -> Result<Response, Refusal> {
 
 pub(super) async fn peers(call: Call, _: Method) -> Result<Response, Refusal> {
     let seen = seen(&call).await?;
-    let peers: Vec<_> = seen.peers.into_iter().filter(|peer| peer.voter).map(|peer| peer.address).collect();
+    let peers: Vec<_> = seen.peers.into_iter().map(|peer| peer.address).collect();
     reply::json(&call, &peers)
 }
 

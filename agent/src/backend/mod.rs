@@ -160,7 +160,7 @@ pub struct Backend {
 impl Backend {
     /// `watches` are those whose [`Watches::on_applied`] Raft was opened with.
     pub fn server(raft: Raft, watches: Watches, others: Others, options: Options) -> Self {
-        Self { own: Some(Server::new(raft, watches, others.clone(), options)), others, options }
+        Self { own: Some(Server::new(raft, watches, options)), others, options }
     }
 
     pub fn client(others: Others, options: Options) -> Self {

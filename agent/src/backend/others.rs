@@ -2,7 +2,6 @@
 //! another when it does not. The root starts it with the pool of connections; what is asked is no
 //! business of this file.
 
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
@@ -57,8 +56,6 @@ struct Inner {
     /// What [`Rotation`] holds, for those who wait for it to change.
     published: watch::Sender<Vec<Known>>,
     blocking: Semaphore,
-    /// The IDs of servers that failed or left.
-    lost: Mutex<HashSet<String>>,
 }
 
 /// The servers in the order they are asked; the first is asked until it fails.
@@ -82,8 +79,7 @@ impl Others {
         let rotation = Rotation { seed, round: 0, order: Vec::new() };
         let (published, _) = watch::channel(Vec::new());
         let blocking = Semaphore::new(BLOCKING_MAX);
-        let others =
-            Self(Arc::new(Inner { pool, rotation: Mutex::new(rotation), published, blocking, lost: Mutex::default() }));
+        let others = Self(Arc::new(Inner { pool, rotation: Mutex::new(rotation), published, blocking }));
         let (kept, token) = (others.clone(), tasks.token());
         others.see(&members.borrow_and_update(), &datacenter);
         tasks.spawn("other servers", async move {
@@ -165,13 +161,7 @@ impl Others {
         }
     }
 
-    /// Gossip says that it failed or left.
-    pub(super) fn is_lost(&self, id: &str) -> bool {
-        self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
-    }
-
     fn see(&self, members: &[MemberState], datacenter: &str) {
-        *self.0.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost(members);
         let mut rotation = self.lock();
         if rotation.see(servers(members, datacenter)) {
             self.0.published.send_replace(rotation.order.clone());
@@ -272,15 +262,6 @@ fn told_trouble(error: Error) -> Trouble {
         Error::OutcomeUnknown(_) | Error::Unreachable(_) => Trouble::Unknown(error),
         Error::Refused(_) | Error::TooManyWaiting(_) | Error::Remote(_) => Trouble::Final(error),
     }
-}
-
-/// The IDs of servers that are not here any more; one that is back is not lost.
-fn lost(members: &[MemberState]) -> HashSet<String> {
-    let is_lost = |member: &&MemberState| {
-        matches!(member.status, MemberStatus::Failed | MemberStatus::Left)
-            && member.tags.get("role").is_some_and(|role| role == "consul")
-    };
-    members.iter().filter(is_lost).filter_map(|member| member.tags.get("id").cloned()).collect()
 }
 
 /// The servers of the datacenter that are here and have not said good-bye.
@@ -386,7 +367,6 @@ mod tests {
         ];
         let names: Vec<_> = servers(&members, "dc1").into_iter().map(|server| server.name).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(lost(&members), ["left", "failed"].map(str::to_owned).into());
     }
 
     #[test]

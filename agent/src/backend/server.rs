@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::forward::{Place, Trouble};
 use super::watches::WAITING_MAX;
 use super::wire::{self, Asked, Told};
-use super::{Consistency, Error, Options, Others, Peer, ReadOptions, Reply, Seen, Status, Watches};
+use super::{Consistency, Error, Options, Peer, ReadOptions, Reply, Seen, Status, Watches};
 use crate::clock;
 use crate::moment::Moment;
 use crate::raft::{ChangeError, Operation, Raft, WriteError};
@@ -34,7 +34,6 @@ pub(super) struct Server {
     raft: Raft,
     state: watch::Receiver<RaftState>,
     watches: Watches,
-    others: Others,
     options: Options,
     seen: Arc<Leadership>,
     dice: Arc<Mutex<SmallRng>>,
@@ -50,10 +49,10 @@ struct Leadership {
 }
 
 impl Server {
-    pub(super) fn new(raft: Raft, watches: Watches, others: Others, options: Options) -> Self {
+    pub(super) fn new(raft: Raft, watches: Watches, options: Options) -> Self {
         let dice = Arc::new(Mutex::new(SmallRng::from_os_rng()));
         let state = raft.state();
-        Self { raft, state, watches, others, options, seen: Arc::default(), dice }
+        Self { raft, state, watches, options, seen: Arc::default(), dice }
     }
 
     /// Answers here what `forward` sent here.
@@ -147,7 +146,7 @@ impl Server {
     pub(super) fn status(&self) -> Status {
         let raft = self.state.borrow().clone();
         let leader = match &raft.leader_id {
-            Some(id) if self.shows_leader(&raft) => {
+            Some(id) if knows_leader(&raft) => {
                 raft.peers.iter().find(|peer| peer.id == *id).map(|peer| peer.address.clone()).unwrap_or_default()
             }
             _ => String::new(),
@@ -170,14 +169,9 @@ impl Server {
         Seen { peers: peers.into_iter().map(peer).collect(), leader }
     }
 
-    /// Whoever follows a leader that died without a successor hears nothing; gossip tells it.
-    fn shows_leader(&self, state: &RaftState) -> bool {
-        knows_leader(state) && !state.leader_id.as_deref().is_some_and(|id| self.others.is_lost(id))
-    }
-
     fn answer(&self, query: &Query) -> Reply {
         let (index, answer) = self.raft.store().query(query);
-        let is_leader_known = self.shows_leader(&self.state.borrow());
+        let is_leader_known = knows_leader(&self.state.borrow());
         let now = clock::now();
         let last_contact_ms = if is_leader_known {
             self.seen.leader_at.store(now.micros(), Ordering::Relaxed);

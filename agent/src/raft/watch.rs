@@ -496,6 +496,8 @@ impl Loop {
             self.following = Following::default();
         }
         let progress = followers(self.watcher.state(), &metrics);
+        // First: whoever acts on the picture logs, too, and what led to it stands before that.
+        self.perform(effects);
         self.published.send_if_modified(|state| {
             let changed = state != self.watcher.state();
             if changed {
@@ -503,7 +505,6 @@ impl Loop {
             }
             changed
         });
-        self.perform(effects);
         let effects = self.following.look(now, &self.watcher.state().peers, progress);
         self.perform(effects);
         true
