@@ -31,7 +31,7 @@ fn options(dir: Option<PathBuf>) -> Options {
 async fn leads(raft: &Raft) {
     let mut state = raft.state();
     let led = state.wait_for(|s| s.role == Role::Leader && s.confirmed && s.applied > 0);
-    let led = tokio::time::timeout(Duration::from_secs(5), led).await.map(|led| led.is_ok());
+    let led = tokio::time::timeout(Duration::from_secs(30), led).await.map(|led| led.is_ok());
     assert!(matches!(led, Ok(true)), "no leader: {:?}", *raft.state().borrow());
 }
 
@@ -43,7 +43,7 @@ async fn a_lone_voter_leads_at_once() {
     leads(&raft).await;
     raft.barrier().await.expect("reads as the leader");
     raft.shutdown().await;
-    assert!(tasks.end(Duration::from_secs(5)).await, "every task ends");
+    assert!(tasks.end(Duration::from_secs(30)).await, "every task ends");
     let mut seen = Vec::new();
     while let Ok(notice) = told.try_recv() {
         let _ = &notice;
@@ -74,7 +74,7 @@ async fn open_in(dir: &std::path::Path, change: impl Fn(&mut Options)) -> (Raft,
 
 async fn end(raft: Raft, tasks: Tasks) {
     raft.shutdown().await;
-    assert!(tasks.end(Duration::from_secs(5)).await, "every task ends");
+    assert!(tasks.end(Duration::from_secs(30)).await, "every task ends");
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_snapshot_takes_the_place_of_the_entries_before_it() {
         raft.write(set(&format!("key/{at}"), "x")).await.expect("written");
     }
     let mut state = raft.state();
-    let taken = tokio::time::timeout(Duration::from_secs(5), state.wait_for(|s| s.snapshot > 60)).await;
+    let taken = tokio::time::timeout(Duration::from_secs(30), state.wait_for(|s| s.snapshot > 60)).await;
     assert!(taken.is_ok_and(|t| t.is_ok()), "no snapshot: {:?}", *raft.state().borrow());
     end(raft, tasks).await;
     let kept = std::fs::read_dir(dir.path().join("raft/snapshots")).expect("a directory").count();
@@ -137,7 +137,7 @@ async fn many_writers_share_the_disk() {
     futures_util::future::join_all(writers).await;
     let mut state = raft.state();
     let all = state.wait_for(|s| s.applied == before + 64 * 20);
-    assert!(tokio::time::timeout(Duration::from_secs(5), all).await.is_ok(), "{:?}", *raft.state().borrow());
+    assert!(tokio::time::timeout(Duration::from_secs(30), all).await.is_ok(), "{:?}", *raft.state().borrow());
     end(raft, tasks).await;
 }
 
@@ -287,7 +287,7 @@ async fn raft_that_stops_by_itself_stops_the_agent() {
     let dir = tempfile::tempdir().expect("a directory");
     let (raft, tasks, _told) = open_in(dir.path(), |_| {}).await;
     raft.core().shutdown().await.expect("stops");
-    let stopped = tokio::time::timeout(Duration::from_secs(5), tasks.fatal().cancelled()).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(30), tasks.fatal().cancelled()).await;
     assert!(stopped.is_ok(), "nobody was told");
     let text = tasks.failure().expect("a reason");
     let place = dir.path().join("raft").display().to_string();
