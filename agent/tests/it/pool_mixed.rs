@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use crate::support::pool::{self, PoolOf, SOON, Seen};
 use crate::support::real_consul::{self, RealConsul};
 use crate::support::real_serf::{self, RealSerf};
-use crate::support::{scratch, within};
+use crate::support::{eventually, scratch, within};
 
 /// 16 bytes, as `keygen` prints them.
 const KEY: &str = "-encrypt=pUqJrVyVRj5jsiYEkM/tFQ==";
@@ -61,9 +61,32 @@ impl Mixed {
         }
     }
 
+    /// A user event fired on either side is heard on the other. Consul's own client asks a server of its
+    /// kind to fire, and there is none.
+    #[track_caller]
+    fn events_arrive(&self) {
+        let answer = self.ours.agents[0].1.put("/v1/event/fire/from-ours", "v1");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut payload = b"\x83\xa2ID\xd9\x24".to_vec();
+        payload.extend(uuid::Uuid::new_v4().to_string().into_bytes());
+        payload.extend(b"\xa1n\xa9from-serf\xa1v\x01");
+        self.serfs[0].fire("consul:event:from-serf", &payload);
+        for serf in &self.serfs {
+            eventually("serf hears ours", || serf.log(), |log| log.contains("user-event: consul:event:from-ours"));
+        }
+        for event in ["from-ours", "from-serf"] {
+            let path = "/v1/event/list";
+            eventually("Consul hears it", || self.consul.http(path), |list| list.contains(event));
+            for (_, agent) in &self.ours.agents {
+                eventually("ours hear it", || agent.get(path).body, |list| list.contains(event));
+            }
+        }
+    }
+
     /// Each kind dies once, one of ours leaves, and everybody knows each time.
     fn lives(mut self) {
         self.all_see(&[]);
+        self.events_arrive();
         self.ours.at(4).stop(Signal::KILL);
         self.all_see(&[("n5", "failed")]);
         self.serfs[1].kill();

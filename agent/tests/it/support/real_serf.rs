@@ -1,7 +1,9 @@
 //! HashiCorp's `serf` on a loopback address of its own, on Consul's port and with the tags of a Consul
 //! client, ended with the test.
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -43,17 +45,25 @@ impl RealSerf {
     }
 
     /// One of its verbs: what it printed.
-    pub(crate) fn verb(&self, words: &[&str]) -> String {
+    fn verb<'a>(&self, verb: &str, words: impl IntoIterator<Item = &'a OsStr>) -> String {
         let rpc = format!("-rpc-addr={}:7373", self.ip);
         let mut command = Command::new("timeout");
-        command.args(["-s", "KILL", "60"]).arg(&self.program).arg(words[0]).arg(rpc).args(&words[1..]);
+        command.args(["-s", "KILL", "60"]).arg(&self.program).args([verb, &rpc]).args(words);
         let output = command.stdin(Stdio::null()).output().expect("serf's verb runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Fires a user event; the payload holds no zero byte.
+    #[track_caller]
+    pub(crate) fn fire(&self, name: &str, payload: &[u8]) {
+        let words = ["-coalesce=false".as_ref(), name.as_ref(), OsStr::from_bytes(payload)];
+        let said = self.verb("event", words);
+        assert!(said.contains("dispatched"), "{said}");
+    }
+
     /// What it says of all; nothing while it does not answer.
     pub(crate) fn members(&self) -> Seen {
-        let Ok(said) = serde_json::from_str::<serde_json::Value>(&self.verb(&["members", "-format=json"])) else {
+        let Ok(said) = serde_json::from_str::<serde_json::Value>(&self.verb("members", ["-format=json".as_ref()])) else {
             return Seen::new();
         };
         let text = |member: &serde_json::Value, key: &str| member[key].as_str().unwrap_or_default().to_owned();
