@@ -63,7 +63,8 @@ impl RealSerf {
 
     /// What it says of all; nothing while it does not answer.
     pub(crate) fn members(&self) -> Seen {
-        let Ok(said) = serde_json::from_str::<serde_json::Value>(&self.verb("members", ["-format=json".as_ref()])) else {
+        let Ok(said) = serde_json::from_str::<serde_json::Value>(&self.verb("members", ["-format=json".as_ref()]))
+        else {
             return Seen::new();
         };
         let text = |member: &serde_json::Value, key: &str| member[key].as_str().unwrap_or_default().to_owned();
