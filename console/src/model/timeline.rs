@@ -65,6 +65,13 @@ impl Timeline {
         self.enter(node, at, phase, false);
     }
 
+    /// A node was known by its ID alone, and has a name now.
+    pub fn named(&mut self, id: &str, name: &str) {
+        for stretch in self.rows.remove(id).unwrap_or_default() {
+            self.put(name, stretch.at, stretch.phase);
+        }
+    }
+
     /// With `again`, a phase begins anew although it goes on.
     fn enter(&mut self, node: &str, at: WallTime, phase: Phase, again: bool) {
         if !self.rows.contains_key(node) {
@@ -165,6 +172,18 @@ mod tests {
         assert_eq!(line.at("two", t(5)), None);
         assert_eq!(line.at("two", t(50)), Some(Phase::Follows));
         assert_eq!(line.at("two", t(100)), Some(Phase::Leads));
+    }
+
+    #[test]
+    fn who_is_named_later_has_one_course() {
+        let mut line = Timeline::default();
+        line.put("one", t(5), Phase::Follows);
+        line.leads("9ffb7126", 1, t(3));
+        line.put("9ffb7126", t(9), Phase::Down);
+        line.named("9ffb7126", "one");
+        assert_eq!(line.nodes().map(|(node, _)| node).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(line.at("one", t(4)), Some(Phase::Leads));
+        assert_eq!(line.at("one", t(10)), Some(Phase::Down));
     }
 
     #[test]

@@ -101,6 +101,9 @@ fn timeline(model: &mut Model) {
         model.raft.timeline.terms.entry(term).or_insert(since);
     }
     for row in &model.servers {
+        if row.node != row.id && !row.node.is_empty() {
+            model.raft.timeline.named(&row.id, &row.node);
+        }
         let phase = match row.role {
             // It may answer and lead to its last moment, and has left or failed all the same.
             _ if matches!(row.status, Some(MemberStatus::Left | MemberStatus::Failed)) => Phase::Down,
