@@ -24,7 +24,7 @@ use crate::leader::{Duties, Membership};
 use crate::local::Local;
 use crate::logs::Logs;
 use crate::raft::bootstrap::Own;
-use crate::raft::forming::Forming;
+use crate::raft::forming::{Forming, Wanted};
 use crate::raft::{self, Raft};
 use crate::swim::admission::Admission;
 use crate::swim::timing::Timing;
@@ -480,7 +480,10 @@ fn forming(ground: &Ground, raft: &Raft, pool: rpc::Pool, lan: &Gossip, workers:
         expect: config.bootstrap_expect,
     };
     let seen = servers::seen(lan.members(), workers);
-    Forming::new(own, raft.clone(), pool, seen)
+    let hosts =
+        config.join_lan.retry.iter().filter(|entry| !entry.contains("provider=")).map(|entry| servers::host_of(entry));
+    let wanted = Wanted { hosts: hosts.collect(), port: config.listen.rpc_advertise.port() };
+    Forming::new(own, raft.clone(), pool, seen, wanted)
 }
 
 fn rpc_limits(config: &Config) -> rpc::Limits {

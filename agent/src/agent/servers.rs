@@ -2,6 +2,7 @@
 //! A table of its own because requests to servers will be spread over it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use shared::event::{MemberState, MemberStatus};
@@ -124,6 +125,18 @@ fn described(member: &MemberState) -> String {
     format!("{} (Addr: tcp/{address}) (DC: {})", member.name, tag("dc"))
 }
 
+/// An entry of `retry_join` without its port.
+pub(super) fn host_of(entry: &str) -> String {
+    if let Ok(address) = entry.parse::<SocketAddr>() {
+        return address.ip().to_string();
+    }
+    match entry.rsplit_once(':') {
+        // More colons: an address of IPv6, which has no port without its brackets.
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => host.to_owned(),
+        _ => entry.trim_matches(['[', ']']).to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use shared::event::Pool;
@@ -171,5 +184,21 @@ mod tests {
     fn a_server_is_described_as_consul_does() {
         let server = member("agent-one", "consul", MemberStatus::Alive);
         assert_eq!(described(&server), "agent-one (Addr: tcp/172.20.20.10:8300) (DC: dc1)");
+    }
+
+    #[track_caller]
+    fn check_host(entry: &str, host: &str) {
+        assert_eq!(host_of(entry), host);
+    }
+
+    #[test]
+    fn an_entry_of_retry_join_is_a_host_with_or_without_a_port() {
+        check_host("172.20.20.11", "172.20.20.11");
+        check_host("172.20.20.11:8301", "172.20.20.11");
+        check_host("one.example:8301", "one.example");
+        check_host("one", "one");
+        check_host("[fd00::1]:8301", "fd00::1");
+        check_host("[fd00::1]", "fd00::1");
+        check_host("fd00::1", "fd00::1");
     }
 }

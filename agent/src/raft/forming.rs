@@ -2,19 +2,20 @@
 //! makes it, and starts Raft when all have. `bootstrap` decides, this carries out; the root starts it
 //! on a server that has no Raft state. Ends once there is some.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::net::lookup_host;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::bootstrap::{Map, Own, Place, Seen, Step, may_promise, step};
 use super::node::Raft;
-use crate::rpc::{Call, Code, Handler, Lane, Pool, Refusal, Reply, Service, payload};
+use crate::rpc::{Call, Code, DialError, Handler, Lane, Link, Pool, Refusal, Reply, Service, payload};
 use crate::tasks::Tasks;
 
 const FORMAT: u8 = 1;
@@ -23,6 +24,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Others may see later what this server sees now.
 const AGAIN_MIN: Duration = Duration::from_millis(20);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
+/// For a look at a host that should be a server; a longer one would hold up what gossip tells.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
+/// Of more hosts than this a line would be no use.
+const LOOKS_MAX: usize = 16;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Offer {
@@ -47,13 +52,23 @@ pub struct Forming {
     raft: Raft,
     pool: Pool,
     seen: watch::Receiver<Arc<Vec<Seen>>>,
+    wanted: Wanted,
     /// A promise is looked at, made and acted upon as one.
     turn: Arc<Mutex<()>>,
 }
 
+/// Hosts that are configured to be joined, and may be the servers that are missing.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Addresses and names, without ports.
+    pub hosts: Vec<String>,
+    /// Where a server with the same configuration as this one serves RPC.
+    pub port: u16,
+}
+
 impl Forming {
-    pub fn new(own: Own, raft: Raft, pool: Pool, seen: watch::Receiver<Arc<Vec<Seen>>>) -> Self {
-        Self { own, raft, pool, seen, turn: Arc::default() }
+    pub fn new(own: Own, raft: Raft, pool: Pool, seen: watch::Receiver<Arc<Vec<Seen>>>, wanted: Wanted) -> Self {
+        Self { own, raft, pool, seen, wanted, turn: Arc::default() }
     }
 
     /// Answers other servers that ask for a promise, also after a cluster has formed.
@@ -76,14 +91,19 @@ impl Forming {
         });
     }
 
-    async fn run(mut self) {
-        let mut raft = self.raft.state();
+    async fn run(self) {
+        let (mut raft, mut members) = (self.raft.state(), self.seen.clone());
         let (mut told, mut found) = (String::new(), None);
         let mut again = AGAIN_MIN;
         while raft.borrow_and_update().last_log == 0 {
-            let seen = Arc::clone(&self.seen.borrow_and_update());
+            let seen = Arc::clone(&members.borrow_and_update());
             let text = match step(&self.own, &seen) {
-                Step::Wait(why) => why,
+                Step::Wait(why) => tokio::select! {
+                    absent = self.absent(&seen) => why + &absent,
+                    // Whoever has come meanwhile may be the one.
+                    changed = members.changed() => if changed.is_ok() { continue } else { return },
+                    changed = raft.changed() => if changed.is_ok() { continue } else { return },
+                },
                 Step::Answer { map, lowest } => {
                     self.found(&map, &mut found);
                     format!("{} of {} servers; {lowest} has the lowest ID and forms the cluster", map.len(), map.len())
@@ -102,11 +122,33 @@ impl Forming {
                 again = AGAIN_MIN;
             }
             tokio::select! {
-                changed = self.seen.changed() => if changed.is_err() { return },
+                changed = members.changed() => if changed.is_err() { return },
                 changed = raft.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(again) => again = (again * 2).min(AGAIN_MAX),
             }
         }
+    }
+
+    /// Which of the configured hosts are no servers here, and why, as far as a look at them tells.
+    async fn absent(&self, seen: &[Seen]) -> String {
+        let here: Vec<IpAddr> = seen.iter().filter_map(|s| Some(s.address.parse::<SocketAddr>().ok()?.ip())).collect();
+        let look = |host: &String| {
+            let (host, here) = (host.clone(), &here);
+            async move {
+                let address = match timeout(LOOK_WITHIN, lookup_host((host.as_str(), self.wanted.port))).await {
+                    Ok(Ok(mut found)) => found.next(),
+                    Ok(Err(_)) | Err(_) => None,
+                };
+                let Some(address) = address else { return Some(format!("; {host} is a name without an address")) };
+                if here.contains(&address.ip()) {
+                    return None;
+                }
+                let found = timeout(LOOK_WITHIN, self.pool.open(address, Lane::Urgent)).await;
+                Some(format!("; {host} {}", found.map_or("does not answer", |found| why(&found))))
+            }
+        };
+        let looks = self.wanted.hosts.iter().take(LOOKS_MAX).map(look);
+        futures_util::future::join_all(looks).await.into_iter().flatten().collect()
     }
 
     fn found(&self, map: &Map, found: &mut Option<Map>) {
@@ -189,6 +231,17 @@ impl Forming {
         let made = self.raft.promise(&map).await;
         made.map_err(|error| Refusal::new(Code::Failed, format!("cannot write the promise: {error}")))?;
         Ok(Answer::Promised)
+    }
+}
+
+/// What became of a look at a host that is no server here, as an operator would say it.
+fn why(found: &Result<Link, DialError>) -> &'static str {
+    match found {
+        Ok(_) => "runs an agent that is not in this pool yet",
+        Err(DialError::Refused) => "refused the connection",
+        Err(DialError::TimedOut(_)) => "does not answer",
+        Err(DialError::Closed | DialError::Protocol(_)) => "runs something else",
+        Err(DialError::Io(_) | DialError::Stopping) => "cannot be reached",
     }
 }
 

@@ -166,3 +166,13 @@ fn servers_with_different_expectations_are_told_so_by_name() {
     }
     assert_eq!(cluster.servers[0].get("/v1/status/leader").body.trim(), "\"\"");
 }
+
+#[test]
+fn a_server_that_waits_for_others_says_which_hosts_are_missing_and_why() {
+    let (dir, absent) = (scratch(), own_address());
+    let data = format!("-data-dir={}", dir.path().join("data").display());
+    let join = format!("-retry-join={absent}:8301");
+    let server = Agent::start(dir.path(), &["-server", "-node=n0", "-bootstrap-expect=2", &data, &join]);
+    let line = format!("bootstrap: 1 of 2 servers: n0; missing one more server; {absent} refused the connection");
+    eventually("what it waits for", || server.log(), |log| log.contains(&line));
+}
