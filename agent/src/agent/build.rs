@@ -16,7 +16,7 @@ use super::tags::{self, tags};
 use crate::backend::{self, Backend, Others, Watches};
 use crate::config::Config;
 use crate::control::{Control, Order};
-use crate::events::{Bus, Sources, pump};
+use crate::events::{self, Bus, Relay, Sources, pump};
 use crate::gossip::seal::{Key, Seal};
 use crate::gossip::{self, Gossip, Heard};
 use crate::leader::voters::Rules;
@@ -106,10 +106,11 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let lan = open_pool(ground, Pool::Lan, &engines, member_notices, heard).await?;
     let workers = tasks.child();
     let backend = backend(ground, raft.as_ref(), watches, pool.clone(), &lan, &workers);
-    let forming = raft.as_ref().map(|raft| forming(ground, raft, pool, &lan, &workers));
+    let forming = raft.as_ref().map(|raft| forming(ground, raft, pool.clone(), &lan, &workers));
+    relay(ground, &bus, pool, &lan).start(&workers);
     let server = tasks.child();
     if let Some(listener) = sockets.rpc {
-        let handlers = handlers(&backend, raft.as_ref(), forming.as_ref());
+        let handlers = handlers(&backend, raft.as_ref(), forming.as_ref(), &bus);
         rpc::serve(listener, handlers, rpc_limits(config), &server);
     }
     start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
@@ -447,7 +448,6 @@ fn backend_options(config: &Config) -> backend::Options {
     }
 }
 
-/// What other agents may ask of this one.
 /// The waist: on a server beside its own Raft, on a client by asking servers.
 fn backend(
     ground: &Ground,
@@ -465,10 +465,24 @@ fn backend(
     }
 }
 
-fn handlers(backend: &Backend, raft: Option<&Raft>, forming: Option<&Forming>) -> rpc::Handlers {
+/// What other agents may ask of this one.
+fn handlers(backend: &Backend, raft: Option<&Raft>, forming: Option<&Forming>, bus: &Bus) -> rpc::Handlers {
+    let events = Some((rpc::Service::Events, events::relay::handler(bus)));
     let raft = raft.map(|raft| (rpc::Service::Raft, raft.handler()));
     let forming = forming.map(|forming| (rpc::Service::Bootstrap, forming.handler()));
-    [Some((rpc::Service::Backend, backend.handler())), raft, forming].into_iter().flatten().collect()
+    [Some((rpc::Service::Backend, backend.handler())), raft, forming, events].into_iter().flatten().collect()
+}
+
+fn relay(ground: &Ground, bus: &Bus, pool: rpc::Pool, lan: &Gossip) -> Relay {
+    let config = &ground.config;
+    Relay {
+        bus: bus.clone(),
+        pool,
+        members: lan.members(),
+        datacenter: config.datacenter.clone(),
+        node_name: config.node_name.clone(),
+        server: config.server,
+    }
 }
 
 fn forming(ground: &Ground, raft: &Raft, pool: rpc::Pool, lan: &Gossip, workers: &Tasks) -> Forming {

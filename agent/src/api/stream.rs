@@ -96,7 +96,7 @@ fn parameters(pairs: &[(String, String)], headers: &HeaderMap) -> Result<(Filter
     if kinds.is_empty() {
         kinds.extend(KINDS.into_iter().filter(|kind| *kind != "log"));
     }
-    Ok((Filter { kinds, level, node }, since))
+    Ok((Filter { kinds, level, node, own: false }, since))
 }
 
 fn known_kind(text: &str) -> Result<&'static str, String> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use shared::event::{Body, Event, EventId, Framing, LAGGED, Level, LogEvent, Origin, RESET, SNAPSHOT_END};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::translate::{self, Change, Key};
 use crate::moment::WallTime;
@@ -21,6 +21,8 @@ pub const LINES: usize = 2_000;
 const ELECTIONS: usize = 100;
 /// Events one reader may be behind before it loses some.
 const READER_QUEUE: usize = 1_024;
+/// Agents whose events are told apart from what was taken before; servers are far fewer.
+const ORIGINS_MAX: usize = 256;
 /// Streams at once.
 const READERS_MAX: usize = 256;
 
@@ -32,7 +34,16 @@ struct Frame {
     node: String,
     /// Of a log line.
     level: Option<Level>,
+    /// Another agent saw it first.
+    relayed: bool,
     text: Bytes,
+}
+
+/// Who saw an event, when, and which node it is about.
+struct Seen {
+    origin: Origin,
+    at: WallTime,
+    node: String,
 }
 
 /// What a reader wants.
@@ -42,11 +53,14 @@ pub struct Filter {
     /// The lowest level of log lines.
     pub level: Level,
     pub node: Option<String>,
+    /// Only what this agent saw itself, as other servers ask: they hear the rest from whoever saw it.
+    pub own: bool,
 }
 
 impl Filter {
     fn wants(&self, frame: &Frame) -> bool {
         self.kinds.contains(frame.kind)
+            && !(self.own && frame.relayed)
             && frame.level.is_none_or(|level| level >= self.level)
             && self.node.as_ref().is_none_or(|node| *node == frame.node)
     }
@@ -86,6 +100,8 @@ struct Inner {
     elections_ended: u64,
     listeners: Vec<Listener>,
     next_listener: u64,
+    /// Of each agent whose events are relayed: its boot, and the last event of each kind.
+    relayed: BTreeMap<String, (String, BTreeMap<&'static str, u64>)>,
 }
 
 /// The stream's source; clones speak of the same one.
@@ -96,6 +112,8 @@ pub struct Bus {
     inner: Arc<Mutex<Inner>>,
     lost: Arc<AtomicU64>,
     log_level: Arc<LogLevel>,
+    /// How many read what other agents see.
+    readers: watch::Sender<usize>,
 }
 
 /// The most talkative level that any reader of log lines wants; the pump follows it.
@@ -116,6 +134,7 @@ impl Bus {
             elections_ended: 0,
             listeners: Vec::new(),
             next_listener: 0,
+            relayed: BTreeMap::new(),
         };
         Self {
             node: node.into(),
@@ -123,7 +142,13 @@ impl Bus {
             inner: Arc::new(Mutex::new(inner)),
             lost: Arc::new(AtomicU64::new(0)),
             log_level: Arc::new(LogLevel::default()),
+            readers: watch::Sender::new(0),
         }
+    }
+
+    /// How many streams are open that tell of all agents; those of other servers do not count.
+    pub fn followed(&self) -> watch::Receiver<usize> {
+        self.readers.subscribe()
     }
 
     /// Events lost to readers that could not keep up, since the start.
@@ -139,20 +164,42 @@ impl Bus {
     /// Gives the event its number, keeps it, and hands it to every reader that wants it. Never waits.
     pub fn publish(&self, at: WallTime, body: Body) {
         let mut inner = self.lock();
+        let seq = inner.last_seq + 1;
+        let origin = Origin { node: self.node.to_string(), boot: self.boot.to_string(), seq };
+        let node = translate::node(&body).unwrap_or_else(|| self.node.to_string());
+        self.put(&mut inner, &Seen { origin, at, node }, body);
+    }
+
+    /// An event that another agent saw first. It keeps its origin, and is taken once.
+    pub fn relay(&self, event: Event) {
+        let Event { origin, time, node, body, .. } = event;
+        let mut inner = self.lock();
+        if *origin.node != *self.node && inner.is_news(&origin, body.kind()) {
+            self.put(&mut inner, &Seen { origin, at: time, node }, body);
+        }
+    }
+
+    /// What the picture tells of the Raft of agents that are not `there` any more is void.
+    pub fn forget(&self, there: impl Fn(&str) -> bool) {
+        self.lock().picture.retain(|key, _| !matches!(key, Key::RaftOf(node) if !there(node)));
+    }
+
+    fn put(&self, inner: &mut Inner, seen: &Seen, body: Body) {
         inner.last_seq += 1;
         let seq = inner.last_seq;
-        let change = translate::change(&body);
-        let frame = self.frame(seq, at, body);
+        let relayed = seen.origin.boot != *self.boot;
+        let change = translate::change(&body, relayed.then_some(seen.origin.node.as_str()));
+        let frame = self.frame(seq, seen, body);
         match change {
             Change::None => {}
             Change::Set(key, body) => {
-                let state = self.frame(seq, at, body);
+                let state = self.frame(seq, seen, body);
                 inner.picture.insert(key, state);
             }
             Change::Remove(key) => {
                 inner.picture.remove(&key);
             }
-            Change::Ended(body) => inner.remember_election(self.frame(seq, at, body)),
+            Change::Ended(body) => inner.remember_election(self.frame(seq, seen, body)),
         }
         let (kept, limit) = match frame.level {
             Some(_) => (&mut inner.lines, LINES),
@@ -194,13 +241,17 @@ impl Bus {
         let id = inner.next_listener;
         inner.next_listener += 1;
         let log_level = filter.kinds.contains("log").then_some(filter.level);
+        let counts = !filter.own;
         inner.listeners.push(Listener { id, filter, queue: tx, missed: Arc::clone(&missed) });
         drop(inner);
         if let Some(level) = log_level {
             self.log_level.wanted[level as usize].fetch_add(1, Ordering::Relaxed);
             self.log_level.changed.notify_one();
         }
-        Ok(Opening { frames, reader: Reader { bus: self.clone(), id, queue: rx, missed, log_level } })
+        if counts {
+            self.readers.send_modify(|readers| *readers += 1);
+        }
+        Ok(Opening { frames, reader: Reader { bus: self.clone(), id, queue: rx, missed, log_level, counts } })
     }
 
     /// The level of log lines that the pump should follow: the lowest wanted, `INFO` at least.
@@ -250,20 +301,19 @@ impl Bus {
         Ok(frames.into_iter().map(|frame| frame.text.clone()).collect())
     }
 
-    fn frame(&self, seq: u64, at: WallTime, body: Body) -> Arc<Frame> {
+    fn frame(&self, seq: u64, seen: &Seen, body: Body) -> Arc<Frame> {
         let id = EventId { boot: self.boot.to_string(), seq };
-        let origin = Origin { node: self.node.to_string(), boot: self.boot.to_string(), seq };
-        let node = translate::node(&body).unwrap_or_else(|| self.node.to_string());
+        let relayed = seen.origin.boot != *self.boot;
         let kind = body.kind();
         let level = match &body {
             Body::Log(LogEvent::Line { level, .. }) => Some(*level),
             _ => None,
         };
-        let event = Event { id, origin, time: at, node, body };
+        let event = Event { id, origin: seen.origin.clone(), time: seen.at, node: seen.node.clone(), body };
         // Events are maps with text keys and plain values: there is nothing serde_json could refuse.
         let data = serde_json::to_string(&event).unwrap_or_default();
         let text = Bytes::from(format!("id: {}\nevent: {kind}\ndata: {data}\n\n", event.id));
-        Arc::new(Frame { seq, kind, node: event.node, level, text })
+        Arc::new(Frame { seq, kind, node: event.node, level, relayed, text })
     }
 
     fn framing(&self, name: &str, seq: u64, data: &Framing) -> Bytes {
@@ -278,6 +328,22 @@ impl Bus {
 }
 
 impl Inner {
+    /// Whether that event of another agent has not been taken yet. Each agent tells its own in order.
+    fn is_news(&mut self, origin: &Origin, kind: &'static str) -> bool {
+        if self.relayed.len() >= ORIGINS_MAX && !self.relayed.contains_key(&origin.node) {
+            self.relayed.clear();
+        }
+        let (boot, taken) = self.relayed.entry(origin.node.clone()).or_default();
+        if *boot != origin.boot {
+            boot.clone_from(&origin.boot);
+            taken.clear();
+        }
+        let last = taken.entry(kind).or_insert(0);
+        let news = origin.seq > *last;
+        *last = origin.seq.max(*last);
+        news
+    }
+
     fn remember_election(&mut self, frame: Arc<Frame>) {
         self.picture.insert(Key::Election(self.elections_ended), frame);
         self.elections_ended += 1;
@@ -308,6 +374,8 @@ pub struct Reader {
     queue: mpsc::Receiver<Item>,
     missed: Arc<AtomicU64>,
     log_level: Option<Level>,
+    /// It is one of [`Bus::followed`].
+    counts: bool,
 }
 
 impl Reader {
@@ -326,6 +394,9 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.bus.lock().listeners.retain(|listener| listener.id != self.id);
+        if self.counts {
+            self.bus.readers.send_modify(|readers| *readers -= 1);
+        }
         if let Some(level) = self.log_level {
             self.bus.log_level.wanted[level as usize].fetch_sub(1, Ordering::Relaxed);
             self.bus.log_level.changed.notify_one();

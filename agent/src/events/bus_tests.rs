@@ -9,7 +9,7 @@ fn bus() -> Bus {
 }
 
 fn all() -> Filter {
-    Filter { kinds: KINDS.into_iter().collect(), level: Level::Info, node: None }
+    Filter { kinds: KINDS.into_iter().collect(), level: Level::Info, node: None, own: false }
 }
 
 fn only(kind: &'static str) -> Filter {

@@ -8,6 +8,8 @@ use shared::event::{AgentEvent, Body, ElectionEvent, MemberEvent, MemberState, P
 pub enum Key {
     Agent,
     Raft,
+    /// What another server told of its own Raft.
+    RaftOf(String),
     Progress(String),
     Member(Pool, String),
     /// An election, by the order in which they ended.
@@ -46,8 +48,8 @@ fn election_node(event: &ElectionEvent) -> Option<String> {
     }
 }
 
-/// What `body` does to the picture.
-pub fn change(body: &Body) -> Change {
+/// What `body` does to the picture; `from` names the agent that saw it, if that is another one.
+pub fn change(body: &Body, from: Option<&str>) -> Change {
     match body {
         Body::Agent(AgentEvent::Running { .. }) => Change::Set(Key::Agent, body.clone()),
         Body::Member(MemberEvent::Reaped(news)) => Change::Remove(member_key(&news.state)),
@@ -57,13 +59,18 @@ pub fn change(body: &Body) -> Change {
             let news = event.news();
             Change::Set(member_key(&news.state), Body::Member(MemberEvent::Present(news.clone())))
         }
-        Body::Raft(RaftEvent::State(_)) => Change::Set(Key::Raft, body.clone()),
+        Body::Raft(RaftEvent::State(_)) => {
+            let key = from.map_or(Key::Raft, |node| Key::RaftOf(node.to_owned()));
+            Change::Set(key, body.clone())
+        }
         Body::Replication(ReplicationEvent::Progress(progress)) => {
             Change::Set(Key::Progress(progress.server_id.clone()), body.clone())
         }
         Body::Election(ElectionEvent::Ended(record)) => {
             Change::Ended(Body::Election(ElectionEvent::Past(record.clone())))
         }
+        // Of another agent's picture.
+        Body::Election(ElectionEvent::Past(_)) => Change::Ended(body.clone()),
         Body::Agent(_) | Body::Raft(_) | Body::Election(_) | Body::User(_) | Body::Log(_) => Change::None,
     }
 }
@@ -98,17 +105,17 @@ mod tests {
     fn whatever_happens_to_a_member_the_picture_shows_it_as_present() {
         let joined = Body::Member(MemberEvent::Failed(state(MemberStatus::Failed).into()));
         let present = Body::Member(MemberEvent::Present(state(MemberStatus::Failed).into()));
-        assert_eq!(change(&joined), Change::Set(Key::Member(Pool::Lan, "one".into()), present));
+        assert_eq!(change(&joined, None), Change::Set(Key::Member(Pool::Lan, "one".into()), present));
     }
 
     #[test]
     fn a_reaped_member_leaves_the_picture() {
         let reaped = Body::Member(MemberEvent::Reaped(state(MemberStatus::Failed).into()));
-        assert_eq!(change(&reaped), Change::Remove(Key::Member(Pool::Lan, "one".into())));
+        assert_eq!(change(&reaped, None), Change::Remove(Key::Member(Pool::Lan, "one".into())));
     }
 
     #[test]
     fn a_confirmed_leader_is_news_and_not_a_state() {
-        assert_eq!(change(&Body::Raft(RaftEvent::LeaderConfirmed { term: 3 })), Change::None);
+        assert_eq!(change(&Body::Raft(RaftEvent::LeaderConfirmed { term: 3 }), None), Change::None);
     }
 }

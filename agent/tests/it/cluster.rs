@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
-use crate::support::{Agent, eventually, own_address, scratch};
+use crate::support::{Agent, Stream, eventually, own_address, scratch};
 
 /// Servers that were started with the same arguments but for their names.
 struct Cluster {
@@ -175,4 +175,43 @@ fn a_server_that_waits_for_others_says_which_hosts_are_missing_and_why() {
     let server = Agent::start(dir.path(), &["-server", "-node=n0", "-bootstrap-expect=2", &data, &join]);
     let line = format!("bootstrap: 1 of 2 servers: n0; missing one more server; {absent} refused the connection");
     eventually("what it waits for", || server.log(), |log| log.contains(&line));
+}
+
+#[test]
+fn an_election_is_heard_at_every_agent_as_each_server_saw_it() {
+    let mut cluster = Cluster::launch(&[3, 3, 3]);
+    let leader = cluster.leader(None);
+    cluster.wait_for_voters(0, 3);
+    let dir = scratch();
+    let (data, join) = (dir.path().join("data"), format!("-retry-join={}", cluster.servers[0].address));
+    let client = Agent::start(dir.path(), &["-node=c", &join, &format!("-data-dir={}", data.display())]);
+    let bystander = (0..3).find(|at| *at != leader).expect("three");
+    let asked = [&client, &cluster.servers[bystander]];
+    let open = |agent: &Agent| Stream::open(&agent.http(), "/v1/agent/events?kind=raft&kind=election", None);
+    let mut streams: Vec<_> = asked.iter().map(|agent| open(agent).expect("a stream").1).collect();
+    // Each server's own state, whether in the picture or after it.
+    for stream in &mut streams {
+        let mut heard = std::collections::BTreeSet::new();
+        stream.until(|_, data| {
+            if data["Type"] == "state" {
+                heard.insert(data["Origin"]["Node"].to_string());
+            }
+            heard.len() == 3
+        });
+    }
+    cluster.servers[leader].signal(Signal::KILL);
+    cluster.servers[leader].ended();
+    for stream in &mut streams {
+        let (mut won, mut granted) = (None, None);
+        stream.until(|_, data| {
+            let from = || data["Origin"]["Node"].as_str().map(str::to_owned);
+            if data["Type"] == "ended" && data["Result"] == "won" {
+                won = from();
+            } else if data["Type"] == "vote-granted" && data["PreVote"] == false && from() != won {
+                // The voter's own word, which does not count votes.
+                granted = from().filter(|_| data["Tally"] == 0).or(granted.take());
+            }
+            won.is_some() && granted.is_some() && won != granted
+        });
+    }
 }

@@ -124,7 +124,7 @@ impl Stream {
     /// Frames up to and with the first that `is_last` likes.
     pub(crate) fn until(
         &mut self,
-        is_last: impl Fn(&str, &serde_json::Value) -> bool,
+        mut is_last: impl FnMut(&str, &serde_json::Value) -> bool,
     ) -> Vec<(String, String, serde_json::Value)> {
         let mut seen = Vec::new();
         while let Some(frame) = self.next() {
