@@ -12,6 +12,7 @@ mod dns;
 mod events;
 mod hostile;
 mod kill;
+mod nemesis;
 mod pool;
 mod pool_lan;
 mod pool_mixed;

@@ -1,0 +1,107 @@
+//! After the faults: everything works again, the cluster goes on, all servers come to be equal, and what
+//! they hold in the end belongs to the history.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::client::{Field, read};
+use super::cluster::{Agent, Cluster, LIMIT};
+use super::history::{Action, History, Operation, Outcome};
+use crate::support::within;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Of state, what every server must hold alike.
+const REPLICATED: [&str; 3] = ["/v1/kv/?recurse", "/v1/catalog/nodes?", "/v1/health/state/any?"];
+
+/// No fault is left, and all agents run.
+pub(super) fn heal(cluster: &Cluster) {
+    cluster.lan.heal();
+    for agent in &cluster.agents {
+        agent.page.wall_clock_is_ahead_by(0);
+        agent.page.syncs_take(0);
+        agent.page.syncs_fail(0);
+        agent.page.writes_fail(0);
+        agent.start();
+        agent.signal(Signal::CONT);
+    }
+}
+
+/// Within a limit after the faults, writes are answered: without it a run would prove nothing.
+pub(super) fn goes_on(field: &Field, cluster: &Cluster, unasked: &mut Vec<String>) {
+    let before = field.acknowledged.load(Ordering::Relaxed);
+    let written = || {
+        unasked.extend(cluster.tend());
+        field.acknowledged.load(Ordering::Relaxed) - before
+    };
+    within(LIMIT, "writes after the faults", written, |count| *count > 10);
+}
+
+/// The clients have ended: waits until all servers vote and hold the same, and reads all keys at last.
+pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, unasked: &mut Vec<String>) {
+    // A new leader takes in whom an operator took out, as it has not seen that.
+    let _ = cluster.agents[0].ask("POST /v1/operator/raft/transfer-leader", "", ANSWER_WITHIN);
+    let count = cluster.servers().len();
+    let voters = || {
+        unasked.extend(cluster.tend());
+        cluster.voters(count)
+    };
+    within(LIMIT, "all servers vote again", voters, |voters| *voters == count);
+    let equal = || {
+        let began = field.began.elapsed();
+        let consistent = state(&cluster.agents[count], "consistent");
+        let ended = field.began.elapsed();
+        let replicas: Vec<_> = cluster.servers().iter().map(|server| state(server, "stale")).collect();
+        let differing: Vec<String> = (replicas.iter().zip(cluster.servers()))
+            .filter(|(replica, _)| replica.is_none() || **replica != consistent)
+            .map(|(replica, server)| told(&server.name, replica.as_ref(), consistent.as_ref()))
+            .collect();
+        (differing, consistent.unwrap_or_default(), began, ended)
+    };
+    let shown = || {
+        let (differing, consistent, began, ended) = equal();
+        (differing, Hidden(consistent), began, ended)
+    };
+    let (_, Hidden(state), began, ended) = within(LIMIT, "replicas equal", shown, |seen| seen.0.is_empty());
+    let pairs: serde_json::Value = serde_json::from_str(&state[0]).unwrap_or_default();
+    let micros = |at: Duration| u64::try_from(at.as_micros()).expect("a run ends");
+    for (key, operations) in history {
+        let pair = pairs.as_array().into_iter().flatten().find(|pair| pair["Key"] == **key);
+        let outcome = Outcome::Found(pair.and_then(read).map(|(value, _)| value));
+        let (client, agent, action) = (super::client::CLIENTS, count, Action::Read);
+        operations.push(Operation { client, agent, action, outcome, began: micros(began), ended: micros(ended) });
+    }
+}
+
+/// Too long to be told.
+struct Hidden(Vec<String>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// None where it does not answer.
+fn state(agent: &Agent, how: &str) -> Option<Vec<String>> {
+    let part = |path: &&str| {
+        let line = format!("GET {path}&{how}").replace("?&", "?");
+        let answer = agent.ask(&line, "", ANSWER_WITHIN).ok();
+        answer.filter(|answer| matches!(answer.status, 200 | 404)).map(|answer| answer.body)
+    };
+    REPLICATED.iter().map(part).collect()
+}
+
+fn told(name: &str, replica: Option<&Vec<String>>, expected: Option<&Vec<String>>) -> String {
+    let (Some(replica), Some(expected)) = (replica, expected) else { return format!("{name} or the client is silent") };
+    let differs = REPLICATED.iter().zip(replica.iter().zip(expected)).find(|(_, (a, b))| a != b);
+    differs.map_or_else(
+        || name.to_owned(),
+        |(path, (a, b))| {
+            let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+            let near = |text: &str| text.chars().skip(same.saturating_sub(80)).take(240).collect::<String>();
+            format!("{name}, {path}: `{}`, and the leader `{}`", near(a), near(b))
+        },
+    )
+}
