@@ -298,7 +298,12 @@ fn smallest_window(history: &[Operation]) -> Vec<Operation> {
         }
     }
     window.sort_by_key(|operation| operation.began);
-    window
+    // Shown with the answers that came later, where any did.
+    let whole = |operation: &Operation| {
+        let is_it = |o: &&Operation| (o.client, o.began) == (operation.client, operation.began);
+        history.iter().find(is_it).unwrap_or(operation).clone()
+    };
+    window.iter().map(whole).collect()
 }
 
 /// What was known of it at that moment.

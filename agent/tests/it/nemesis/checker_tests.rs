@@ -109,6 +109,14 @@ fn a_finding_names_the_key_and_the_fewest_operations() {
 }
 
 #[test]
+fn a_finding_shows_answers_that_came_later() {
+    let history = History::from([("k".to_owned(), parsed("0 1 w 1; 2 30 w 2; 3 4 r 2; 5 6 r 1; 40 41 r 2"))]);
+    let shown = findings(&history)[0].to_string();
+    assert!(shown.contains("k: no order explains these 3 operations:"), "{shown}");
+    assert!(shown.contains("client 1 at agent 0: write 2 -> done") && shown.contains("client 3"), "{shown}");
+}
+
+#[test]
 fn a_long_history_with_many_unknown_writes_is_decided() {
     let mut lines = Vec::new();
     for n in 0..400_u64 {

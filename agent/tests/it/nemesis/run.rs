@@ -46,6 +46,8 @@ pub(super) struct Report {
     versions: u64,
     terms: usize,
     faults: BTreeMap<&'static str, usize>,
+    /// Writes and syncs that failed as they were meant to.
+    failed_on_disk: i64,
     /// Histories that nothing explains.
     pub(super) findings: Vec<Finding>,
     /// Everything else that is wrong.
@@ -112,11 +114,12 @@ pub(super) fn run(plan: &Plan) -> Option<Report> {
         versions: versions.seen,
         terms: terms.count(),
         faults: brought.faults,
+        failed_on_disk: cluster.agents.iter().map(|agent| agent.page.refused()).sum(),
         findings: checker::findings(&history),
         others: brought.others,
         evidence: None,
     };
-    if plan.reads == Reads::Consistent && report.anomalies() > 0 {
+    if plan.reads == Reads::Consistent && (report.anomalies() > 0 || std::env::var_os("NEMESIS_KEEP").is_some()) {
         report.evidence = Some(keep(cluster, &history, &brought.diary));
     }
     Some(report)
@@ -204,13 +207,15 @@ impl Report {
     #[track_caller]
     pub(super) fn close(&self) {
         self.tell(&self.to_string());
+        if let Some(dir) = &self.evidence {
+            self.tell(&format!("faults, histories and logs are in {}", dir.display()));
+        }
         let findings: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
         assert!(
             self.anomalies() == 0,
-            "{self}\n{}\n{}\nevidence in {:?}; NEMESIS_SEED={} strikes alike again",
+            "{self}\n{}\n{}\nNEMESIS_SEED={} strikes alike again",
             findings.join("\n"),
             self.others.join("\n"),
-            self.evidence,
             self.seed
         );
     }
@@ -225,9 +230,10 @@ impl fmt::Display for Report {
             f,
             "{servers} servers, {:.0} s: {operations} operations on {keys} keys, {acknowledged} writes acknowledged, \
              {unknown} of unknown outcome, {refused} requests refused, {versions} values looked at, {terms} terms; \
-             {struck} faults ({}); {} anomalies; seed {}",
+             {struck} faults ({}; {} writes and syncs failed); {} anomalies; seed {}",
             span.as_secs_f64(),
             faults.join(", "),
+            self.failed_on_disk,
             self.anomalies(),
             self.seed
         )
