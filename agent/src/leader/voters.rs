@@ -140,6 +140,8 @@ impl Voters {
         };
         let waits =
             led.peers.iter().any(|peer| !peer.voter) || !self.dead_since.is_empty() || !self.taken_out.is_empty();
+        // At first nobody has answered a new leader, and nothing else may tell when they have.
+        let waits = waits || !has_majority(led, led.peers.iter());
         plan.again_in = (waits || plan.change.is_some()).then_some(LOOK_AGAIN);
         plan
     }

@@ -174,6 +174,18 @@ fn nothing_is_changed_without_a_majority_that_answers() {
 }
 
 #[test]
+fn a_new_leader_looks_again_once_somebody_has_answered() {
+    let mut world = World::of(&[1, 2, 3]);
+    world.followers.clear();
+    world.members.push(member(4, MemberStatus::Alive));
+    let plan = world.plan(0);
+    assert_eq!((plan.change, plan.again_in), (None, Some(LOOK_AGAIN)));
+    world.followers = [2, 3].map(|n| (id(n), NEAR)).into();
+    let four = Change::AddLearner { id: id(4), name: "n4".to_owned(), address: "10.0.0.4:8300".to_owned() };
+    world.check(1, Some(four));
+}
+
+#[test]
 fn a_server_whose_place_was_taken_is_removed_first() {
     let mut world = World::of(&[1, 2, 3]);
     world.members.retain(|member| member.name != "n3");
