@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::client::{Field, read};
 use super::cluster::{Agent, Cluster, LIMIT};
 use super::history::{Action, History, Operation, Outcome};
-use crate::support::within;
+use super::now;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Of state, what every server must hold alike.
@@ -28,26 +28,50 @@ pub(super) fn heal(cluster: &Cluster) {
     }
 }
 
+/// Asks again and again until `good` holds; what is wrong where it does not within the limit.
+fn reached<T>(
+    what: &str,
+    mut ask: impl FnMut() -> T,
+    good: impl Fn(&T) -> bool,
+    tell: impl Fn(&T) -> String,
+) -> Result<T, String> {
+    let until = now() + LIMIT;
+    loop {
+        let seen = ask();
+        if good(&seen) {
+            return Ok(seen);
+        }
+        if now() >= until {
+            return Err(format!("{what}: not within {LIMIT:?} after the faults: {}", tell(&seen)));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Within a limit after the faults, writes are answered: without it a run would prove nothing.
-pub(super) fn goes_on(field: &Field, cluster: &Cluster, unasked: &mut Vec<String>) {
+pub(super) fn goes_on(field: &Field, cluster: &Cluster, wrong: &mut Vec<String>) {
     let before = field.acknowledged.load(Ordering::Relaxed);
+    let mut unasked = Vec::new();
     let written = || {
         unasked.extend(cluster.tend());
         field.acknowledged.load(Ordering::Relaxed) - before
     };
-    within(LIMIT, "writes after the faults", written, |count| *count > 10);
+    let reached = reached("writes", written, |count| *count > 10, u64::to_string);
+    wrong.extend(unasked.into_iter().chain(reached.err()));
 }
 
 /// The clients have ended: waits until all servers vote and hold the same, and reads all keys at last.
-pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, unasked: &mut Vec<String>) {
+pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, wrong: &mut Vec<String>) {
     // A new leader takes in whom an operator took out, as it has not seen that.
     let _ = cluster.agents[0].ask("POST /v1/operator/raft/transfer-leader", "", ANSWER_WITHIN);
     let count = cluster.servers().len();
+    let mut unasked = Vec::new();
     let voters = || {
         unasked.extend(cluster.tend());
         cluster.voters(count)
     };
-    within(LIMIT, "all servers vote again", voters, |voters| *voters == count);
+    let all_vote = reached("all servers vote", voters, |voters| *voters == count, |_| views(cluster));
+    wrong.extend(unasked.into_iter().chain(all_vote.err()));
     let equal = || {
         let began = field.began.elapsed();
         let consistent = state(&cluster.agents[count], "consistent");
@@ -59,11 +83,11 @@ pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, un
             .collect();
         (differing, consistent.unwrap_or_default(), began, ended)
     };
-    let shown = || {
-        let (differing, consistent, began, ended) = equal();
-        (differing, Hidden(consistent), began, ended)
+    let are_equal = reached("replicas equal", equal, |seen| seen.0.is_empty(), |seen| seen.0.join("; "));
+    let (_, state, began, ended) = match are_equal {
+        Ok(seen) => seen,
+        Err(why) => return wrong.push(why),
     };
-    let (_, Hidden(state), began, ended) = within(LIMIT, "replicas equal", shown, |seen| seen.0.is_empty());
     let pairs: serde_json::Value = serde_json::from_str(&state[0]).unwrap_or_default();
     let micros = |at: Duration| u64::try_from(at.as_micros()).expect("a run ends");
     for (key, operations) in history {
@@ -74,13 +98,17 @@ pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, un
     }
 }
 
-/// Too long to be told.
-struct Hidden(Vec<String>);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("…")
-    }
+/// How each agent sees the others, for whoever looks for the reason.
+fn views(cluster: &Cluster) -> String {
+    let view = |agent: &Agent| {
+        let body = |path: &str| {
+            let answer = agent.ask(&format!("GET {path}"), "", ANSWER_WITHIN);
+            answer.map_or_else(|trouble| format!("{trouble:?}"), |answer| answer.body)
+        };
+        let raft = body("/v1/operator/raft/configuration?stale");
+        format!("\n{}: {raft}\n    {}", agent.name, body("/v1/agent/members"))
+    };
+    cluster.agents.iter().map(view).collect()
 }
 
 /// None where it does not answer.
