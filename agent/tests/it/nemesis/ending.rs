@@ -13,7 +13,7 @@ use super::now;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Of state, what every server must hold alike.
-const REPLICATED: [&str; 3] = ["/v1/kv/?recurse", "/v1/catalog/nodes?", "/v1/health/state/any?"];
+const REPLICATED: [&str; 3] = ["/v1/kv/?recurse", "/v1/catalog/nodes?", "/v1/health/service/consul?"];
 
 /// No fault is left, and all agents run.
 pub(super) fn heal(cluster: &Cluster) {
@@ -116,7 +116,7 @@ fn state(agent: &Agent, how: &str) -> Option<Vec<String>> {
     let part = |path: &&str| {
         let line = format!("GET {path}&{how}").replace("?&", "?");
         let answer = agent.ask(&line, "", ANSWER_WITHIN).ok();
-        answer.filter(|answer| matches!(answer.status, 200 | 404)).map(|answer| answer.body)
+        answer.filter(|answer| answer.status == 200).map(|answer| answer.body)
     };
     REPLICATED.iter().map(part).collect()
 }
