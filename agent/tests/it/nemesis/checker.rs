@@ -241,7 +241,7 @@ fn fails_a_condition(operation: &Operation) -> bool {
 pub(super) struct Finding {
     pub(super) key: String,
     pub(super) verdict: Verdict,
-    /// The fewest operations found that contradict each other, whatever was before them.
+    /// The fewest operations found that contradict each other, and who wrote what they saw.
     pub(super) window: Vec<Operation>,
 }
 
@@ -297,13 +297,13 @@ fn smallest_window(history: &[Operation]) -> Vec<Operation> {
             place += 1;
         }
     }
-    window.sort_by_key(|operation| operation.began);
-    // Shown with the answers that came later, where any did.
-    let whole = |operation: &Operation| {
-        let is_it = |o: &&Operation| (o.client, o.began) == (operation.client, operation.began);
-        history.iter().find(is_it).unwrap_or(operation).clone()
-    };
-    window.iter().map(whole).collect()
+    // Shown with the answers that came later, and with who wrote what was seen.
+    let is_in =
+        |operation: &Operation| window.iter().any(|o| (o.client, o.began) == (operation.client, operation.began));
+    let shown = history.iter().filter(|operation| is_in(operation) || is_needed(operation, &window));
+    let mut shown: Vec<Operation> = shown.cloned().collect();
+    shown.sort_by_key(|operation| operation.began);
+    shown
 }
 
 /// What was known of it at that moment.

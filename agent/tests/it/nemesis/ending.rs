@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::ask::{Answer, Trouble};
 use super::client::{Field, read};
 use super::cluster::{Agent, Cluster, LIMIT};
 use super::history::{Action, History, Operation, Outcome};
@@ -63,7 +64,9 @@ pub(super) fn goes_on(field: &Field, cluster: &Cluster, wrong: &mut Vec<String>)
 /// The clients have ended: waits until all servers vote and hold the same, and reads all keys at last.
 pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, wrong: &mut Vec<String>) {
     // A new leader takes in whom an operator took out, as it has not seen that.
-    let _ = cluster.agents[0].ask("POST /v1/operator/raft/transfer-leader", "", ANSWER_WITHIN);
+    let transfer = || cluster.agents[0].ask("POST /v1/operator/raft/transfer-leader", "", ANSWER_WITHIN);
+    let is_done = |answer: &Result<Answer, Trouble>| answer.as_ref().is_ok_and(|answer| answer.status == 200);
+    wrong.extend(reached("a transfer", transfer, is_done, |answer| format!("{answer:?}")).err());
     let count = cluster.servers().len();
     let mut unasked = Vec::new();
     let voters = || {
