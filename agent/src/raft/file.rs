@@ -42,6 +42,17 @@ pub(crate) trait File: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Long reads and writes of files, off the threads that serve.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    #[cfg(test)]
+    if super::sim::seams::is_here() {
+        return super::sim::seams::blocking(work).await;
+    }
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
 /// Reads exactly `into`.
 pub(crate) fn read_exact_at(file: &dyn File, offset: u64, into: &mut [u8]) -> io::Result<()> {
     if file.read_at(offset, into)? == into.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

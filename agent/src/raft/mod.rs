@@ -18,6 +18,8 @@ mod promise;
 mod record;
 mod servers;
 mod serving;
+#[cfg(test)]
+pub(crate) mod sim;
 mod snapshot;
 mod stamp;
 mod state_machine;

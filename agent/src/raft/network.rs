@@ -15,6 +15,7 @@ use openraft::raft::{
 use openraft::{AnyError, OptionalSend};
 
 use super::ballots::Ballots;
+use super::file::blocking;
 use super::message::{Asked, Chunk, ChunkTold, FORMAT, FileId, Question, Told, TransferRecord, TransferTold, id_bytes};
 use super::snapshot::Body;
 use super::types::{Config, Entry, Payload, Peer, ServerId, Vote};
@@ -25,7 +26,7 @@ use crate::rpc::{self, Lane, Pool, Service, payload};
 const APPEND_BYTES_MAX: usize = 1 << 20;
 /// For an answer to entries: the other end has to sync them, on a disk that may be slow.
 const APPEND_WITHIN: Duration = Duration::from_secs(5);
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = if cfg!(test) { 512 } else { 1 << 20 };
 const CHUNK_WITHIN: Duration = Duration::from_secs(10);
 /// The last piece is answered when the state is loaded.
 const INSTALL_WITHIN: Duration = Duration::from_secs(120);
@@ -130,8 +131,7 @@ impl PeerClient {
     async fn read(&self, body: &Body, file: FileId, offset: u64) -> Result<Vec<u8>, StreamingError<Config>> {
         let length = usize::try_from(file.size - offset).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         let body = body.clone();
-        let read = tokio::task::spawn_blocking(move || body.piece(offset, length)).await;
-        let read = read.map_err(|error| self.unreadable(&error))?;
+        let read = blocking(move || body.piece(offset, length)).await;
         read.map_err(|error| self.unreadable(&error))
     }
 
@@ -222,6 +222,7 @@ impl RaftNetworkV2<Config> for PeerClient {
     ) -> Result<SnapshotResponse<Config>, StreamingError<Config>> {
         let body = snapshot.snapshot;
         tokio::select! {
+            biased;
             sent = self.send_file(&vote, &body) => Ok(SnapshotResponse::new(sent?)),
             closed = cancel => Err(closed.into()),
         }

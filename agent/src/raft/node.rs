@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ballots::Ballots;
-use super::file::{Disk, MemoryDisk, RealDisk};
+use super::file::{Disk, MemoryDisk, RealDisk, blocking};
 use super::heard::Heard;
 use super::incoming::Incoming;
 use super::log::{self, LogStore, RecoverError};
@@ -103,9 +103,22 @@ impl Raft {
         notices: mpsc::Sender<Notice>,
         on_applied: OnApplied,
     ) -> Result<Self, OpenError> {
+        let files = open_files(&options, tasks).await?;
+        Self::prepare_on(files, options, pool, tasks, notices, on_applied).await
+    }
+
+    /// With what this server keeps, which was opened just now.
+    pub(super) async fn prepare_on(
+        files: Files,
+        options: Options,
+        pool: Pool,
+        tasks: &Tasks,
+        notices: mpsc::Sender<Notice>,
+        on_applied: OnApplied,
+    ) -> Result<Self, OpenError> {
         let id = ServerId::from(options.node_id);
         let view = Arc::new(View::default());
-        let Files { log, snapshots, incoming, promise } = open_files(&options, tasks).await?;
+        let Files { log, snapshots, incoming, promise } = files;
         let snapshots = Arc::new(snapshots);
         let (name, address) = (options.node_name.clone(), options.address.clone());
         let ballots = Ballots::new(id.to_string(), name, address, notices.clone());
@@ -305,8 +318,8 @@ async fn first_step(
 }
 
 /// What a server keeps.
-struct Files {
-    log: LogStore,
+pub(super) struct Files {
+    pub(super) log: LogStore,
     snapshots: Snapshots,
     incoming: Incoming,
     promise: Promise,
@@ -317,7 +330,8 @@ async fn open_files(options: &Options, tasks: &Tasks) -> Result<Files, OpenError
     let stop = tasks.clone();
     let on_failure = Box::new(move |text: &str| stop.fail(text));
     let (dir, node_id) = (options.dir.clone(), options.node_id);
-    let opened = tokio::task::spawn_blocking(move || open_files_now(dir, node_id, on_failure)).await;
+    // Two kinds of errors: what `blocking` says of the thread, and what was found.
+    let opened = blocking(move || Ok(open_files_now(dir, node_id, on_failure))).await;
     let (files, cut_bytes) = opened.map_err(|e| OpenError::Refused(format!("open the Raft log: {e}")))??;
     if cut_bytes > 0 {
         tracing::warn!(target: "agent.server.raft", bytes = cut_bytes, "log ended in a write that was never synced, cut");
@@ -348,7 +362,32 @@ fn open_files_now(
         }
         None => (Arc::new(MemoryDisk::default()), Arc::new(MemoryDisk::default()), log::SEGMENT_BYTES_IN_MEMORY),
     };
-    if noted.is_none() && log::is_missing(&*log_disk).map_err(io)? && !snapshot_disk.list().map_err(io)?.is_empty() {
+    let promise = Promise::open(dir.as_deref()).map_err(io)?;
+    let disks = Disks { log: log_disk, snapshots: snapshot_disk, segment_bytes, is_expected: noted.is_some() };
+    let opened = open_on(disks, promise, on_failure, io)?;
+    if let Some(data) = data {
+        owner::keep(data, node_id).map_err(io)?;
+    }
+    Ok(opened)
+}
+
+/// Where a server keeps it.
+pub(super) struct Disks {
+    pub(super) log: Arc<dyn Disk>,
+    pub(super) snapshots: Arc<dyn Disk>,
+    pub(super) segment_bytes: u64,
+    /// There has been a log.
+    pub(super) is_expected: bool,
+}
+
+pub(super) fn open_on(
+    disks: Disks,
+    promise: Promise,
+    on_failure: log::OnFailure,
+    io: impl Fn(std::io::Error) -> OpenError,
+) -> Result<(Files, u64), OpenError> {
+    let Disks { log: log_disk, snapshots: snapshot_disk, segment_bytes, is_expected } = disks;
+    if !is_expected && log::is_missing(&*log_disk).map_err(&io)? && !snapshot_disk.list().map_err(&io)?.is_empty() {
         return Err(OpenError::Damaged(format!(
             "the Raft log in {} is gone, but there are snapshots in {}; nothing was changed. Restore the data \
              directory from a backup, or, where other servers have the data, remove this server from the \
@@ -358,7 +397,7 @@ fn open_files_now(
         )));
     }
     let (log, cut_bytes) =
-        LogStore::open(log_disk, segment_bytes, noted.is_some(), on_failure).map_err(|error| match error {
+        LogStore::open(log_disk, segment_bytes, is_expected, on_failure).map_err(|error| match error {
             RecoverError::Io(source) => io(source),
             RecoverError::Damaged(text) => OpenError::Damaged(text),
         })?;
@@ -366,15 +405,11 @@ fn open_files_now(
         tracing::error!(target: "agent.server.raft", "passed over a snapshot: {text}");
     };
     let mut incoming = Incoming::new(Arc::clone(&snapshot_disk));
-    incoming.forget().map_err(io)?;
-    let promise = Promise::open(dir.as_deref()).map_err(io)?;
+    incoming.forget().map_err(&io)?;
     let snapshots = Snapshots::open(snapshot_disk, log.purged(), damaged).map_err(|error| match error {
         snapshot::OpenError::Io(source) => io(source),
         snapshot::OpenError::Refused(text) => OpenError::Damaged(text),
     })?;
-    if let Some(data) = data {
-        owner::keep(data, node_id).map_err(io)?;
-    }
     Ok((Files { log, snapshots, incoming, promise }, cut_bytes))
 }
 

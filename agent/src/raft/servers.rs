@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::bootstrap::Map;
+use super::file::blocking;
 use super::node::Raft;
+use super::promise::Promise;
 use super::types::{Peer, ServerId, shown};
 
 /// A change is two entries, each acknowledged by a majority.
@@ -154,11 +156,13 @@ impl Raft {
     /// Promises, durably, to form a cluster with exactly these servers.
     pub(crate) async fn promise(&self, map: &Map) -> std::io::Result<()> {
         let (promise, map, map_told) = (self.promise_held().clone(), map.clone(), map.clone());
-        let made = tokio::task::spawn_blocking(move || promise.make(&map).map_err(|e| (e, promise.place()))).await;
-        let made = made.map_err(std::io::Error::other)?;
+        let at_place = |promise: &Promise, e: std::io::Error| {
+            std::io::Error::new(e.kind(), format!("{}: {e}", promise.place()))
+        };
+        let made = blocking(move || promise.make(&map).map_err(|e| at_place(&promise, e))).await;
         // No configuration tells their names before the first vote.
         self.ballots().peers(&peers_of(&map_told));
-        made.map_err(|(error, place)| std::io::Error::new(error.kind(), format!("{place}: {error}")))
+        made
     }
 
     pub(crate) fn promised(&self) -> Option<Map> {

@@ -10,6 +10,7 @@ use openraft::{AnyError, Snapshot};
 use tokio::sync::Mutex;
 
 use super::ballots::{Ballots, reason};
+use super::file::blocking;
 use super::heard::Heard;
 use super::incoming::{Incoming, Taken};
 use super::message::{
@@ -121,8 +122,8 @@ impl Serving {
             return Ok(ChunkTold::HigherVote((&ours).into()));
         }
         let mut incoming = Arc::clone(&self.incoming).lock_owned().await;
-        let taken = tokio::task::spawn_blocking(move || incoming.take(&chunk).map(|taken| (taken, incoming))).await;
-        let (taken, mut incoming) = taken.map_err(failed)?.map_err(failed)?;
+        let taken = blocking(move || incoming.take(&chunk).map(|taken| (taken, incoming))).await;
+        let (taken, mut incoming) = taken.map_err(failed)?;
         match taken {
             Taken::Have(have) => Ok(ChunkTold::Have(have)),
             Taken::Damaged => Ok(ChunkTold::Damaged),
@@ -130,8 +131,7 @@ impl Serving {
                 let snapshot = Snapshot { meta: body.openraft_meta(), snapshot: body };
                 let installed = self.core.install_full_snapshot(vote, snapshot).await;
                 let installed = installed.map_err(|fatal| failed(AnyError::new(&fatal)))?;
-                let forgotten = tokio::task::spawn_blocking(move || incoming.forget()).await;
-                if let Ok(Err(error)) = forgotten {
+                if let Err(error) = blocking(move || incoming.forget()).await {
                     tracing::warn!(target: "agent.server.raft", %error, "cannot remove what a snapshot came in");
                 }
                 Ok(ChunkTold::Installed((&installed.vote).into()))

@@ -13,6 +13,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
 
 use super::OnApplied;
+use super::file::blocking;
 use super::record::Meta;
 use super::snapshot::{Body, Snapshots};
 use super::types::{Config, LogId, SnapshotMeta, StoredMembership, shown};
@@ -103,6 +104,8 @@ impl RaftStateMachine<Config> for StateMachine {
         let mut answers: Vec<(ApplyResponder<Config>, Outcome)> = Vec::new();
         let mut touched: Option<Changes> = None;
         while let Some((entry, responder)) = entries.try_next().await? {
+            #[cfg(test)]
+            let told = super::sim::seams::command(&entry.payload);
             let outcome = match entry.payload {
                 EntryPayload::Blank => Outcome::Done,
                 EntryPayload::Membership(membership) => {
@@ -121,6 +124,8 @@ impl RaftStateMachine<Config> for StateMachine {
                 }
             };
             self.last_applied = Some(entry.log_id);
+            #[cfg(test)]
+            super::sim::seams::applied(&self.snapshots.place(), entry.log_id, told.as_ref(), &outcome, &self.store);
             if let Some(responder) = responder {
                 answers.push((responder, outcome));
             }
@@ -158,6 +163,8 @@ impl RaftStateMachine<Config> for StateMachine {
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.at = body.meta.at;
+        #[cfg(test)]
+        super::sim::seams::installed(&self.snapshots.place(), meta.last_log_id, &self.store);
         self.publish(Some(&Changes::everything()));
         Ok(())
     }
@@ -169,11 +176,6 @@ impl RaftStateMachine<Config> for StateMachine {
 
 fn snapshot(body: Body) -> SnapshotOf<Config, Body> {
     Snapshot { meta: body.openraft_meta(), snapshot: body }
-}
-
-/// Long reads and writes of files, off the threads that serve.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// Writes the state as it was when the builder was made, beside further applies.

@@ -18,7 +18,14 @@ openraft::declare_raft_types!(
         NodeId = ServerId,
         Node = Peer,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = Runtime,
 );
+
+#[cfg(not(test))]
+type Runtime = openraft::impls::TokioRuntime;
+/// The same, with dice that a simulation may load.
+#[cfg(test)]
+type Runtime = super::sim::runtime::Runtime;
 
 pub(crate) type LogId = openraft::alias::LogIdOf<Config>;
 pub(crate) type Entry = openraft::alias::EntryOf<Config>;

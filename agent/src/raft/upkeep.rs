@@ -87,6 +87,7 @@ impl Upkeep {
         let change = ChangeMembers::SetNodes(BTreeMap::from([(self.id, self.peer.clone())]));
         self.tasks.spawn("raft-address", async move {
             let changed = tokio::select! {
+                biased;
                 changed = core.change_membership(change, true) => changed,
                 () = end.cancelled() => return,
             };

@@ -104,6 +104,15 @@ impl Link {
         Ok(Self { inner: Arc::new(Inner { address, lane, out, shared, next: AtomicU64::new(1) }) })
     }
 
+    /// One that only tells when it is `closed`; nothing can be asked over it.
+    #[cfg(test)]
+    pub(super) fn simulated(address: SocketAddr, lane: Lane, closed: CancellationToken) -> Self {
+        let (out, _) = mpsc::channel(1);
+        let waiting = Mutex::new(Waiting { is_closed: true, ..Waiting::default() });
+        let shared = Arc::new(Shared { waiting, closed });
+        Self { inner: Arc::new(Inner { address, lane, out, shared, next: AtomicU64::new(1) }) }
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.inner.address
     }

@@ -23,6 +23,8 @@ use crate::moment::Moment;
 
 pub use self::link::Link;
 pub use self::pool::Pool;
+#[cfg(test)]
+pub(crate) use self::pool::Route;
 pub use self::server::serve;
 pub use self::wire::FRAME_BYTES_MAX;
 

@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(test)]
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::timeout;
+#[cfg(test)]
+use tokio_util::sync::CancellationToken;
 
 use super::{DialError, Error, Lane, Link, Service, Unsent};
 use crate::clock;
@@ -34,6 +38,22 @@ struct Inner {
     source: Option<IpAddr>,
     tasks: Tasks,
     slots: Mutex<HashMap<(SocketAddr, Lane), Slot>>,
+    #[cfg(test)]
+    route: Option<Arc<dyn Route>>,
+}
+
+/// A network that is simulated: what is asked goes there instead of to a socket.
+#[cfg(test)]
+pub(crate) trait Route: Send + Sync {
+    fn call(
+        &self,
+        address: SocketAddr,
+        service: Service,
+        payload: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, Error>>;
+    /// A connection, by what tells that it is closed.
+    fn open(&self, address: SocketAddr) -> BoxFuture<'static, Result<CancellationToken, DialError>>;
 }
 
 type Dialled = Result<Link, DialError>;
@@ -47,7 +67,20 @@ enum Slot {
 impl Pool {
     /// `source`: the address this agent is bound to, when it is bound to one.
     pub fn new(source: Option<IpAddr>, tasks: &Tasks) -> Self {
-        Self { inner: Arc::new(Inner { source, tasks: tasks.clone(), slots: Mutex::default() }) }
+        let inner = Inner {
+            source,
+            tasks: tasks.clone(),
+            slots: Mutex::default(),
+            #[cfg(test)]
+            route: None,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn routed(route: Arc<dyn Route>, tasks: &Tasks) -> Self {
+        let inner = Inner { source: None, tasks: tasks.clone(), slots: Mutex::default(), route: Some(route) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Asks `service` at `address` and returns its answer, or why there is none `within` that time.
@@ -59,6 +92,10 @@ impl Pool {
         payload: Bytes,
         within: Duration,
     ) -> Result<Bytes, Error> {
+        #[cfg(test)]
+        if let Some(route) = &self.inner.route {
+            return route.call(address, service, payload, within).await;
+        }
         let deadline = clock::now() + within;
         let never = |reason| Error::NeverSent { address, reason };
         let mut is_again = false;
@@ -79,6 +116,10 @@ impl Pool {
     /// A connection, dialled now if there is none, also when the last dial has just failed. Its
     /// [`Link::closed`] tells when it is lost.
     pub async fn open(&self, address: SocketAddr, lane: Lane) -> Result<Link, DialError> {
+        #[cfg(test)]
+        if let Some(route) = &self.inner.route {
+            return route.open(address).await.map(|closed| Link::simulated(address, lane, closed));
+        }
         self.link(address, lane, true).await
     }
 

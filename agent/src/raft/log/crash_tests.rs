@@ -1,9 +1,9 @@
 //! Power fails at any moment: what was synced is kept, of the rest any part in any order, and of the
 //! names as well. Nothing that was acknowledged may be lost, and the log must open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use openraft::alias::OneshotReceiverOf;
@@ -14,167 +14,14 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::moment::WallTime;
-use crate::raft::file::File;
 use crate::raft::record::Meta;
+use crate::raft::sim::disk::CrashDisk;
 use crate::raft::snapshot::Snapshots;
 use crate::raft::types::{Proposal, ServerId, StoredMembership};
 use crate::store::command::{Command, KvCommand};
 
-/// What reaches the disk whole or not at all; smaller than any real one.
-const ATOM_BYTES: usize = 16;
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Default)]
-struct Content {
-    now: Vec<u8>,
-    durable: Vec<u8>,
-    dirty: BTreeSet<usize>,
-    is_size_durable: bool,
-}
-
-#[derive(Default)]
-struct CrashFile(Mutex<Content>);
-
-impl CrashFile {
-    fn of(bytes: Vec<u8>) -> Arc<Self> {
-        let content = Content { durable: bytes.clone(), now: bytes, dirty: BTreeSet::new(), is_size_durable: true };
-        Arc::new(Self(Mutex::new(content)))
-    }
-
-    fn after_crash(&self, rng: &mut SmallRng) -> Vec<u8> {
-        let content = held(&self.0);
-        if !content.is_size_durable && rng.random_bool(0.5) {
-            return Vec::new();
-        }
-        let mut bytes = content.durable.clone();
-        bytes.resize(content.now.len(), 0);
-        let luck = rng.random_range(0.0..=1.0);
-        for atom in &content.dirty {
-            let range = atom * ATOM_BYTES..((atom + 1) * ATOM_BYTES).min(bytes.len());
-            if rng.random_bool(luck) && range.start < range.end {
-                bytes[range.clone()].copy_from_slice(&content.now[range]);
-            }
-        }
-        bytes
-    }
-}
-
-impl File for CrashFile {
-    fn size(&self) -> io::Result<u64> {
-        Ok(held(&self.0).now.len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let content = held(&self.0);
-        let rest = content.now.get(offset as usize..).unwrap_or_default();
-        let read = rest.len().min(into.len());
-        into[..read].copy_from_slice(&rest[..read]);
-        Ok(read)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut content = held(&self.0);
-        let (start, end) = (offset as usize, offset as usize + bytes.len());
-        if content.now.len() < end {
-            content.now.resize(end, 0);
-        }
-        content.now[start..end].copy_from_slice(bytes);
-        content.dirty.extend(start / ATOM_BYTES..end.div_ceil(ATOM_BYTES));
-        Ok(())
-    }
-
-    fn data_after(&self, offset: u64) -> io::Result<Option<std::ops::Range<u64>>> {
-        let end = self.size()?;
-        Ok((offset < end).then_some(offset..end))
-    }
-
-    fn zero_from(&self, offset: u64, size: u64) -> io::Result<()> {
-        let mut content = held(&self.0);
-        content.now.truncate(offset as usize);
-        content.now.resize(size as usize, 0);
-        content.dirty.extend(offset as usize / ATOM_BYTES..(size as usize).div_ceil(ATOM_BYTES));
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut content = held(&self.0);
-        content.durable = content.now.clone();
-        content.dirty.clear();
-        content.is_size_durable = true;
-        Ok(())
-    }
-}
-
-type Names = BTreeMap<String, Arc<CrashFile>>;
-
-/// The names now, and those that a crash certainly keeps.
-#[derive(Default)]
-struct CrashDisk(Mutex<(Names, Names)>);
-
-impl CrashDisk {
-    /// The disk as it may be after a crash right now.
-    fn crash(&self, rng: &mut SmallRng) -> Arc<Self> {
-        let names = held(&self.0);
-        let (now, durable) = &*names;
-        let mut after = Names::new();
-        for name in now.keys().chain(durable.keys()) {
-            let file = match (now.get(name), durable.get(name)) {
-                (Some(new), Some(old)) if Arc::ptr_eq(new, old) => Some(new),
-                (new, old) => [new, old][usize::from(rng.random_bool(0.5))],
-            };
-            if let Some(file) = file {
-                after.entry(name.clone()).or_insert_with(|| CrashFile::of(file.after_crash(rng)));
-            }
-        }
-        Arc::new(Self(Mutex::new((after.clone(), after))))
-    }
-}
-
-impl Disk for CrashDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        Ok(held(&self.0).0.keys().cloned().collect())
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = held(&self.0).0.get(name).cloned();
-        file.map(|file| file as Arc<dyn File>).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn File>> {
-        let file = Arc::new(CrashFile::default());
-        held(&file.0).now.resize(size as usize, 0);
-        held(&self.0).0.insert(name.to_owned(), Arc::clone(&file));
-        Ok(file)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut names = held(&self.0);
-        let file = names.0.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        names.0.insert(to.to_owned(), file);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        held(&self.0).0.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut names = held(&self.0);
-        names.1 = names.0.clone();
-        Ok(())
-    }
-
-    fn place(&self) -> String {
-        "a disk that crashes".to_owned()
-    }
-}
-
 fn open(disk: &Arc<CrashDisk>) -> LogStore {
-    let dynamic: Arc<dyn Disk> = Arc::clone(disk) as Arc<dyn Disk>;
-    match LogStore::open(dynamic, 4 << 10, false, Box::new(|text| panic!("the log failed: {text}"))) {
+    match LogStore::open(disk.dir("a disk that crashes", "log"), 4 << 10, false, Box::new(|text| panic!("the log failed: {text}"))) {
         Ok((log, _)) => log,
         Err(error) => panic!("it does not open: {error}"),
     }
@@ -287,7 +134,7 @@ async fn what_was_acknowledged_survives_every_crash() {
     println!("CRASH_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     for _ in 0..20 {
-        let mut disk = Arc::new(CrashDisk::default());
+        let mut disk = CrashDisk::new(0);
         let mut story = Story::default();
         for term in 1..20 {
             let mut log = open(&disk);
@@ -312,11 +159,10 @@ fn rand_seed() -> u64 {
 fn a_snapshot_that_was_written_survives_every_crash() {
     let mut rng = SmallRng::seed_from_u64(rand_seed());
     for _ in 0..50 {
-        let mut disk = Arc::new(CrashDisk::default());
+        let mut disk = CrashDisk::new(0);
         let mut written: u64 = 0;
         for index in 1..10 {
-            let dynamic: Arc<dyn Disk> = Arc::clone(&disk) as Arc<dyn Disk>;
-            let snapshots = Snapshots::open(dynamic, None, |_| {}).expect("opens");
+            let snapshots = Snapshots::open(disk.dir("a disk that crashes", "snapshots"), None, |_| {}).expect("opens");
             let found = snapshots.newest().and_then(|body| body.meta.last).map_or(0, |id| id.index);
             assert!(found >= written, "snapshot {written} is lost, {found} is there");
             let last = Some(LogId::new_term_index(1, index));

@@ -13,6 +13,8 @@ mod recover;
 mod state;
 mod sync;
 #[cfg(test)]
+mod sync_simulated;
+#[cfg(test)]
 mod tests;
 
 use std::fmt::Debug;
@@ -57,12 +59,36 @@ struct Shared {
     on_failure: OnFailure,
     /// Answered when the sync thread has ended.
     ended: tokio_util::sync::CancellationToken,
+    #[cfg(test)]
+    simulated: sync_simulated::Bell,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock calls out; a panic there is a bug that the frames' order survives.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is something to write.
+    fn wake(&self) {
+        self.work.notify_one();
+        #[cfg(test)]
+        self.simulated.ring();
+    }
+
+    /// Starts what writes and syncs.
+    fn start(self: Arc<Self>) -> io::Result<()> {
+        #[cfg(test)]
+        if crate::raft::sim::seams::is_here() {
+            sync_simulated::start(self);
+            return Ok(());
+        }
+        std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || {
+            // Told on a panic too, or whoever closes the log would wait for ever.
+            let _ended = self.ended.clone().drop_guard();
+            sync::run(&self);
+        })?;
+        Ok(())
     }
 }
 
@@ -90,22 +116,19 @@ impl LogStore {
             room: Notify::new(),
             on_failure,
             ended: tokio_util::sync::CancellationToken::new(),
+            #[cfg(test)]
+            simulated: sync_simulated::Bell::default(),
         });
         // A directory that takes no file is told now, by name, and not later by a thread.
         sync::write_first(&shared)?;
-        let thread = Arc::clone(&shared);
-        std::thread::Builder::new().name("raft-log".to_owned()).spawn(move || {
-            // Told on a panic too, or whoever closes the log would wait for ever.
-            let _ended = thread.ended.clone().drop_guard();
-            sync::run(&thread);
-        })?;
+        Arc::clone(&shared).start()?;
         Ok((Self { shared }, cut_bytes))
     }
 
     /// Writes what is left and ends the sync thread. Nothing can be appended afterwards.
     pub(crate) async fn close(&self) {
         self.shared.lock().closing = true;
-        self.shared.work.notify_one();
+        self.shared.wake();
         self.shared.ended.cancelled().await;
     }
 
@@ -242,7 +265,7 @@ impl RaftLogStorage<Config> for LogStore {
             state.vote(vote);
             state.waiters.push(Waiter::Call(call));
         }
-        self.shared.work.notify_one();
+        self.shared.wake();
         saved.await.map_err(|_| io::Error::other("the Raft log ended before the vote was saved"))?
     }
 
@@ -255,7 +278,7 @@ impl RaftLogStorage<Config> for LogStore {
             state.asleep
         };
         if asleep {
-            self.shared.work.notify_one();
+            self.shared.wake();
         }
         Ok(())
     }
@@ -276,7 +299,7 @@ impl RaftLogStorage<Config> for LogStore {
             }
             state.waiters.push(Waiter::Openraft(callback));
         }
-        self.shared.work.notify_one();
+        self.shared.wake();
         Ok(())
     }
 
@@ -285,7 +308,7 @@ impl RaftLogStorage<Config> for LogStore {
         state.ready()?;
         state.truncate(last.map_or(0, |id| id.index + 1));
         drop(state);
-        self.shared.work.notify_one();
+        self.shared.wake();
         Ok(())
     }
 
@@ -294,7 +317,7 @@ impl RaftLogStorage<Config> for LogStore {
         state.ready()?;
         state.purge(upto);
         drop(state);
-        self.shared.work.notify_one();
+        self.shared.wake();
         Ok(())
     }
 }

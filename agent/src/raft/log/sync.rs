@@ -15,41 +15,45 @@ use crate::raft::upkeep::what_to_do;
 
 /// How long after a batch the committed position may ride with the next one before it is written by
 /// itself (unsynced: it only shortens the next start).
-const COMMITTED_LINGER: Duration = Duration::from_millis(20);
+pub(super) const COMMITTED_LINGER: Duration = Duration::from_millis(20);
 
 /// Runs until the log is closed or fails.
 pub(super) fn run(shared: &Shared) {
     let mut writer = Writer::new(shared);
     loop {
         let (batch, closing) = wait(shared);
-        let result = writer.write(&batch);
-        let place = shared.disk.place();
-        let failed = result.err().map(|e| format!("write the Raft log in {place}: {e}; {}", what_to_do(&place)));
-        let mut state = lock(shared);
-        match &failed {
-            None => state.progressed(batch.end, batch.sync.then_some(batch.end)),
-            Some(text) => {
-                state.failed = Some(text.clone());
-                state.pieces.clear();
-            }
-        }
-        let mut waiters = batch.waiters;
-        if failed.is_some() {
-            waiters.append(&mut state.waiters);
-        }
-        drop(state);
-        shared.room.notify_waiters();
-        for waiter in waiters {
-            waiter.answer(failed.as_deref());
-        }
-        if let Some(text) = failed {
-            (shared.on_failure)(&text);
-            return;
-        }
-        if closing {
+        if !perform(shared, &mut writer, batch) || closing {
             return;
         }
     }
+}
+
+/// Writes a batch and answers all who waited for it. False when the log has failed.
+pub(super) fn perform(shared: &Shared, writer: &mut Writer<'_>, batch: Batch) -> bool {
+    let result = writer.write(&batch);
+    let place = shared.disk.place();
+    let failed = result.err().map(|e| format!("write the Raft log in {place}: {e}; {}", what_to_do(&place)));
+    let mut state = lock(shared);
+    match &failed {
+        None => state.progressed(batch.end, batch.sync.then_some(batch.end)),
+        Some(text) => {
+            state.failed = Some(text.clone());
+            state.pieces.clear();
+        }
+    }
+    let mut waiters = batch.waiters;
+    if failed.is_some() {
+        waiters.append(&mut state.waiters);
+    }
+    drop(state);
+    shared.room.notify_waiters();
+    for waiter in waiters {
+        waiter.answer(failed.as_deref());
+    }
+    if let Some(text) = &failed {
+        (shared.on_failure)(text);
+    }
+    failed.is_none()
 }
 
 /// Writes what a new log begins with.
@@ -63,7 +67,7 @@ pub(super) fn write_first(shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-struct Batch {
+pub(super) struct Batch {
     pieces: Vec<Piece>,
     waiters: Vec<Waiter>,
     /// Position behind its last frame.
@@ -80,16 +84,7 @@ fn wait(shared: &Shared) -> (Batch, bool) {
     let mut state = lock(shared);
     let mut lingered = false;
     loop {
-        let sync = !state.pieces.is_empty() || state.closing;
-        if sync || (lingered && state.owes_committed()) {
-            state.tell_committed();
-            state.pending_bytes = 0;
-            let batch = Batch {
-                pieces: std::mem::take(&mut state.pieces),
-                waiters: std::mem::take(&mut state.waiters),
-                end: state.end(),
-                sync,
-            };
+        if let Some(batch) = next(&mut state, lingered) {
             return (batch, state.closing);
         }
         if lingered {
@@ -105,7 +100,23 @@ fn wait(shared: &Shared) -> (Batch, bool) {
     }
 }
 
-struct Writer<'a> {
+/// What there is to write; the committed position alone only after it `lingered`.
+pub(super) fn next(state: &mut State, lingered: bool) -> Option<Batch> {
+    let sync = !state.pieces.is_empty() || state.closing;
+    if !sync && !(lingered && state.owes_committed()) {
+        return None;
+    }
+    state.tell_committed();
+    state.pending_bytes = 0;
+    Some(Batch {
+        pieces: std::mem::take(&mut state.pieces),
+        waiters: std::mem::take(&mut state.waiters),
+        end: state.end(),
+        sync,
+    })
+}
+
+pub(super) struct Writer<'a> {
     shared: &'a Shared,
     sync_time: metrics::Histogram,
     /// The segment that is written to.
@@ -113,7 +124,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    pub(super) fn new(shared: &'a Shared) -> Self {
         Self { shared, sync_time: metrics::histogram!("quorate.raft.sync"), file: None }
     }
 
