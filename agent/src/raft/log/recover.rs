@@ -53,7 +53,7 @@ pub(crate) fn recover(disk: &dyn Disk, is_expected: bool) -> Result<Option<Recov
     if numbers.is_empty() && is_expected {
         return Err(RecoverError::Damaged(gone(&disk.place())));
     }
-    let mut scan = Scan { disk, segments: VecDeque::new(), chain: None, index: None };
+    let mut scan = Scan { disk, segments: VecDeque::new(), chain: None, index: None, proven: 0 };
     for (at, number) in numbers.iter().enumerate() {
         let is_last = at + 1 == numbers.len();
         let file = disk.open(&frame::segment_name(*number))?;
@@ -126,6 +126,8 @@ struct Scan<'a> {
     /// Where the scan is.
     chain: Option<Chain>,
     index: Option<Index>,
+    /// Position below which frames of the last segment prove that everything had been synced.
+    proven: u64,
 }
 
 impl Scan<'_> {
@@ -161,6 +163,7 @@ impl Scan<'_> {
         let mut window = Window::new(Arc::clone(&file), size)?;
         let mut segment = Segment { number: head.number, base: head.base, size, last: None, file: Some(file) };
         let mut chain = head.chain();
+        self.proven = head.chain().position;
         loop {
             let offset = chain.position - head.base;
             let found = window.frame(head.salt, head.base, offset)?.filter(|(claim, _)| claim.prev == chain.prev);
@@ -175,6 +178,7 @@ impl Scan<'_> {
             if kind.is_entry() {
                 segment.last = segment.last.max(Some(claim.index));
             }
+            self.proven = self.proven.max(claim.synced);
             chain.prev = claim.crc();
             chain.position += claim.size();
         }
@@ -274,10 +278,24 @@ impl Scan<'_> {
         };
         // What was read may not be on disk yet, and the frames to come will say that it is.
         if let Some(file) = &segment.file {
+            write_again(&**file, self.proven - segment.base, chain.position - segment.base)?;
             file.sync()?;
         }
         Ok(Some(Recovered { segments: self.segments, chain, index, cut_bytes }))
     }
+}
+
+/// Writes what is there once more. A sync of it may have failed when the last process ended: then the
+/// system takes it for written, and no later sync writes it.
+fn write_again(file: &dyn File, from: u64, end: u64) -> io::Result<()> {
+    let (mut at, mut bytes) = (from, vec![0; WINDOW_BYTES]);
+    while at < end {
+        let part = usize::try_from(end - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+        read_exact_at(file, at, &mut bytes[..part])?;
+        file.write_at(at, &bytes[..part])?;
+        at += part as u64;
+    }
+    Ok(())
 }
 
 /// A part of a file in memory.
