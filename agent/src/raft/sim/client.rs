@@ -19,7 +19,7 @@ use crate::store::command::{Command, KvCommand};
 use crate::store::query::{Answer, Query};
 
 const KEYS: u32 = 5;
-const PAUSE_MS: u64 = 40;
+const PAUSE_MS: u64 = 60;
 const VALUE_BYTES_MAX: usize = 300;
 /// Then it gives up, and does not know what becomes of it.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -12,7 +12,7 @@ use openraft::raft::{VoteRequest, VoteResponse};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::disk::{CrashDisk, held};
@@ -25,6 +25,8 @@ use crate::tasks::Tasks;
 
 /// A dial of a machine that does not answer.
 const DIAL_MAX: Duration = Duration::from_secs(2);
+/// When a connection whose other end is gone is given up.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
 /// A message that was held up comes this late at most.
 const LATE_MS_MAX: u64 = 400;
 
@@ -244,14 +246,16 @@ impl Route for Port {
             if is_twice {
                 net.deliver(at, address, (service, payload, within), None);
             }
-            let end = tokio::time::Instant::now() + within;
+            let start = clock::now();
             match timeout(within, answer).await {
                 Ok(Ok(Ok(reply))) => Ok(reply),
                 Ok(Ok(Err(refusal))) => Err(Error::Refused { address, refusal }),
-                Ok(Err(_)) if net.refuses(at, address) == Some(true) => Err(Error::Closed(address)),
+                // Lost on the way. Sooner or later the connection is seen to be dead.
                 Ok(Err(_)) => {
-                    sleep_until(end).await;
-                    Err(Error::TimedOut(address))
+                    let is_refused = net.refuses(at, address) == Some(true);
+                    let left = within.saturating_sub(clock::now().since(start));
+                    sleep(if is_refused { Duration::ZERO } else { left.min(DEAD_AFTER) }).await;
+                    Err(if is_refused || left > DEAD_AFTER { Error::Closed(address) } else { Error::TimedOut(address) })
                 }
                 Err(_) => Err(Error::TimedOut(address)),
             }

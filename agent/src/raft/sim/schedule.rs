@@ -12,7 +12,7 @@ use super::network::Weather;
 pub(crate) const MACHINES: usize = 5;
 /// So many of them form the cluster, the others may be added.
 pub(crate) const FOUNDERS: usize = 3;
-const SPAN_MS: u64 = 8_000;
+const SPAN_MS: u64 = 6_000;
 const FIRST_MS: u64 = 1_200;
 
 /// A bug on purpose, which the judge has to see.

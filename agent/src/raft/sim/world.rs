@@ -32,7 +32,7 @@ use crate::store::command::{Command, KvCommand};
 use crate::tasks::Tasks;
 
 const STEP: Duration = Duration::from_millis(5);
-const CLIENTS: u64 = 4;
+const CLIENTS: u64 = 3;
 const SEGMENT_BYTES: u64 = 4 << 10;
 /// A server that opens its log and does not come to an end with it hangs.
 const START_MAX: Duration = Duration::from_secs(30);
