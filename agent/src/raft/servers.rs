@@ -156,9 +156,8 @@ impl Raft {
     /// Promises, durably, to form a cluster with exactly these servers.
     pub(crate) async fn promise(&self, map: &Map) -> std::io::Result<()> {
         let (promise, map, map_told) = (self.promise_held().clone(), map.clone(), map.clone());
-        let at_place = |promise: &Promise, e: std::io::Error| {
-            std::io::Error::new(e.kind(), format!("{}: {e}", promise.place()))
-        };
+        let at_place =
+            |promise: &Promise, e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", promise.place()));
         let made = blocking(move || promise.make(&map).map_err(|e| at_place(&promise, e))).await;
         // No configuration tells their names before the first vote.
         self.ballots().peers(&peers_of(&map_told));

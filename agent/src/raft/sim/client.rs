@@ -13,8 +13,8 @@ use super::disk::held;
 use super::history::{Act, Came};
 use super::judge::Judge;
 use super::schedule::Flaw;
-use crate::raft::node::Raft;
 use crate::raft::WriteError;
+use crate::raft::node::Raft;
 use crate::store::command::{Command, KvCommand};
 use crate::store::query::{Answer, Query};
 

@@ -305,7 +305,8 @@ impl Disk for Dir {
             return Err(inner.failed(eio()));
         }
         let here = |name: &String| name.starts_with(&self.prefix);
-        let now: Vec<_> = inner.now.iter().filter(|(name, _)| here(name)).map(|(n, f)| (n.clone(), f.clone())).collect();
+        let now: Vec<_> =
+            inner.now.iter().filter(|(name, _)| here(name)).map(|(n, f)| (n.clone(), f.clone())).collect();
         inner.durable.retain(|name, _| !here(name));
         inner.durable.extend(now);
         Ok(())

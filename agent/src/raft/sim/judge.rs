@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use openraft::raft::VoteRequest;
+
 use super::history::{Act, Came, Op, order};
 use crate::raft::message::{Asked, FORMAT, Question};
-use crate::raft::types::ServerId;
+use crate::raft::types::{Config, ServerId};
 use crate::rpc::payload;
 use crate::store::Store;
 use crate::store::command::{Command, KvCommand, Outcome};
@@ -67,14 +69,22 @@ impl Judge {
         }
     }
 
-    /// A request as it arrives: whoever sends entries leads.
-    pub(crate) fn asked(&mut self, bytes: &[u8]) {
+    /// A request as it arrives: whoever sends entries leads, and whoever asks for votes gave itself one.
+    pub(crate) fn asked(&mut self, from: SocketAddr, bytes: &[u8]) {
         let Ok(asked) = payload::decode::<Asked>(FORMAT, bytes) else { return };
-        if let Question::Append(record) = asked.question
-            && let Ok(request) = record.into_request()
-        {
-            let leader = request.vote.leader_id;
-            self.leads(leader.term, &leader.voted_for.to_string());
+        match asked.question {
+            Question::Append(record) => {
+                let Ok(request) = record.into_request() else { return };
+                let leader = request.vote.leader_id;
+                self.leads(leader.term, &leader.voted_for.to_string());
+                self.told_term(from, leader.term);
+            }
+            Question::Vote(asked) => {
+                let candidate = VoteRequest::<Config>::from(asked).vote.leader_id;
+                self.granted(from, candidate.term, candidate.voted_for);
+                self.told_term(from, candidate.term);
+            }
+            _ => {}
         }
     }
 

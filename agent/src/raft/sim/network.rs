@@ -165,7 +165,7 @@ impl Net {
             sleep(takes).await;
             // Whoever is there by now.
             let Some((handler, _)) = net.host(to) else { return };
-            held(&net.judge).asked(&payload);
+            held(&net.judge).asked(from, &payload);
             let deadline = clock::now() + within;
             let call = Call { service, lane: Lane::Bulk, peer: from, deadline, payload: payload.clone() };
             let Ok(reply) = timeout(within, handler(call)).await else { return };

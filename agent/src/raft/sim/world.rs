@@ -36,6 +36,8 @@ const CLIENTS: u64 = 3;
 const SEGMENT_BYTES: u64 = 4 << 10;
 /// A server that opens its log and does not come to an end with it hangs.
 const START_MAX: Duration = Duration::from_secs(30);
+/// From the last fault until somebody leads.
+const LED_WITHIN: Duration = Duration::from_secs(10);
 /// From the last fault until somebody leads, all have everything and nothing is on its way.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -308,16 +310,15 @@ impl World {
         let disk = Arc::clone(&self.machines[n].disk);
         let is_meant = disk.is_gone() || disk.has_failed();
         self.tell(format!("s{n} does not start: {error}"));
-        if !is_meant || matches!(error, OpenError::Damaged(_)) && !disk.is_gone() && !error.to_string().contains("start Raft") {
+        if !is_meant {
             self.breach(format!("s{n} does not start, and nothing is wrong with its disk: {error}"));
         }
         self.machines[n].disk = disk.hand_over();
     }
 
     fn founders(&self) -> Map {
-        let one = |machine: &Machine| {
-            (machine.id, Place { name: machine.name.clone(), address: machine.at.to_string() })
-        };
+        let one =
+            |machine: &Machine| (machine.id, Place { name: machine.name.clone(), address: machine.at.to_string() });
         self.machines[..FOUNDERS].iter().map(one).collect()
     }
 
@@ -325,26 +326,35 @@ impl World {
         self.machines[n].disk.harm(change);
     }
 
+    fn cut(&self, from: usize, to: usize) {
+        self.net.cut(self.machines[from].at, self.machines[to].at);
+    }
+
     fn perform(&mut self, deed: &Deed) {
-        let at = |n: usize| self.machines[n].at;
         match deed {
             Deed::Power(who, operations) => {
                 for n in who {
                     self.harm(*n, |faults| faults.power_in = Some(*operations));
                 }
             }
-            Deed::Kill(who) => who.iter().filter(|n| self.machines[**n].up.is_some()).copied().collect::<Vec<_>>().into_iter().for_each(|n| self.off(n, false)),
+            Deed::Kill(who) => {
+                for n in who {
+                    if self.machines[*n].up.is_some() {
+                        self.off(*n, false);
+                    }
+                }
+            }
             Deed::SyncFails(n, left) => self.harm(*n, |faults| faults.sync_fails_in = Some(*left)),
             Deed::WriteFails(n, left) => self.harm(*n, |faults| faults.write_fails_in = Some(*left)),
             Deed::Full(n) => self.harm(*n, |faults| faults.full = true),
             Deed::Room(n) => self.harm(*n, |faults| faults.full = false),
             Deed::Slow(n, most_ms) => seams::slow(&self.machines[*n].name, Some(*most_ms)),
             Deed::Quick(n) => seams::slow(&self.machines[*n].name, None),
-            Deed::Cut(from, to) => self.net.cut(at(*from), at(*to)),
+            Deed::Cut(from, to) => self.cut(*from, *to),
             Deed::Split(who) => {
                 for (from, to) in (0..MACHINES).flat_map(|from| (0..MACHINES).map(move |to| (from, to))) {
                     if who.contains(&from) != who.contains(&to) {
-                        self.net.cut(at(from), at(to));
+                        self.cut(from, to);
                     }
                 }
             }
@@ -374,9 +384,14 @@ impl World {
 
     async fn settle(&mut self) {
         let until = clock::now() + SETTLED_WITHIN;
-        let mut why = String::new();
+        let led_until = clock::now() + LED_WITHIN;
+        let (mut why, mut is_led) = (String::new(), false);
         while clock::now() < until && !self.is_over() {
             self.attend().await;
+            is_led |= leader(&self.crowd).is_some();
+            if !is_led && clock::now() > led_until {
+                self.breach(format!("nobody leads {LED_WITHIN:?} after the last fault\n{}", self.states()));
+            }
             match self.settled().await {
                 Ok(()) => return self.tell("all agree".to_owned()),
                 Err(text) => why = text,
@@ -384,13 +399,14 @@ impl World {
             sleep(STEP * 10).await;
         }
         if !self.is_over() {
-            let states: Vec<String> = held(&self.crowd)
-                .iter()
-                .enumerate()
-                .filter_map(|(n, raft)| raft.as_ref().map(|raft| format!("s{n}: {:?}", *raft.state().borrow())))
-                .collect();
-            self.breach(format!("not settled {SETTLED_WITHIN:?} after the last fault: {why}\n{}", states.join("\n")));
+            self.breach(format!("not settled {SETTLED_WITHIN:?} after the last fault: {why}\n{}", self.states()));
         }
+    }
+
+    fn states(&self) -> String {
+        let crowd = held(&self.crowd).clone();
+        let one = |(n, raft): (usize, Option<Raft>)| Some(format!("s{n}: {:?}", *raft?.state().borrow()));
+        crowd.into_iter().enumerate().filter_map(one).collect::<Vec<_>>().join("\n")
     }
 
     /// Somebody leads, every server of the configuration has what it has just written, and all are equal.
