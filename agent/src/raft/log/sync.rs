@@ -103,7 +103,8 @@ fn wait(shared: &Shared) -> (Batch, bool) {
 /// What there is to write; the committed position alone only after it `lingered`.
 pub(super) fn next(state: &mut State, lingered: bool) -> Option<Batch> {
     let sync = !state.pieces.is_empty() || state.closing;
-    if !sync && !(lingered && state.owes_committed()) {
+    let is_due = sync || (lingered && state.owes_committed());
+    if !is_due {
         return None;
     }
     state.tell_committed();

@@ -62,7 +62,8 @@ impl Content {
     }
 }
 
-type Names = BTreeMap<String, Arc<Mutex<Content>>>;
+type Shared = Arc<Mutex<Content>>;
+type Names = BTreeMap<String, Shared>;
 
 /// What is wrong with a disk.
 #[derive(Clone, Debug, Default)]
@@ -129,9 +130,9 @@ impl CrashDisk {
             return Arc::clone(left);
         }
         inner.is_gone = true;
-        let mut copies: Vec<(Arc<Mutex<Content>>, Arc<Mutex<Content>>)> = Vec::new();
+        let mut copies: Vec<(Shared, Shared)> = Vec::new();
         let mut copy = |names: &Names| -> Names {
-            let one = |file: &Arc<Mutex<Content>>| match copies.iter().find(|(old, _)| Arc::ptr_eq(old, file)) {
+            let one = |file: &Shared| match copies.iter().find(|(old, _)| Arc::ptr_eq(old, file)) {
                 Some((_, new)) => Arc::clone(new),
                 None => {
                     let new = Arc::new(Mutex::new(held(file).clone()));
@@ -247,7 +248,7 @@ impl Dir {
         format!("{}{name}", self.prefix)
     }
 
-    fn handle(&self, content: Arc<Mutex<Content>>) -> Arc<dyn File> {
+    fn handle(&self, content: Shared) -> Arc<dyn File> {
         Arc::new(Handle { disk: Arc::clone(&self.disk), content })
     }
 }
@@ -319,7 +320,7 @@ impl Disk for Dir {
 
 struct Handle {
     disk: Arc<CrashDisk>,
-    content: Arc<Mutex<Content>>,
+    content: Shared,
 }
 
 impl Handle {

@@ -51,8 +51,11 @@ impl Op {
     }
 }
 
+/// The entries that changed a key, in order, and the values they wrote.
+pub(crate) type Versions = Vec<(u64, Vec<u8>)>;
+
 /// What is not linearizable, key by key. `versions`: the entries that changed each key.
-pub(crate) fn order(ops: &[Op], versions: &BTreeMap<String, Vec<(u64, Vec<u8>)>>) -> Vec<String> {
+pub(crate) fn order(ops: &[Op], versions: &BTreeMap<String, Versions>) -> Vec<String> {
     let mut keys: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
     for op in ops.iter().filter(|op| op.place().is_some()) {
         keys.entry(&op.key).or_default().push(op);

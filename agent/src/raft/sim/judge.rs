@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use openraft::raft::VoteRequest;
 
-use super::history::{Act, Came, Op, order};
+use super::history::{Act, Came, Op, Versions, order};
 use crate::raft::message::{Asked, FORMAT, Question};
 use crate::raft::types::{Config, ServerId};
 use crate::rpc::payload;
@@ -195,8 +195,8 @@ impl Judge {
     }
 
     /// The versions of each key: the entry and the value, in order; and what each command should say.
-    fn replay(&self) -> (BTreeMap<String, Vec<(u64, Vec<u8>)>>, Vec<String>) {
-        let (mut keys, mut wrong) = (BTreeMap::<String, Vec<(u64, Vec<u8>)>>::new(), Vec::new());
+    fn replay(&self) -> (BTreeMap<String, Versions>, Vec<String>) {
+        let (mut keys, mut wrong) = (BTreeMap::<String, Versions>::new(), Vec::new());
         for (index, applied) in &self.applied {
             let (key, value, expected) = match &applied.command {
                 Some(Command::Kv(KvCommand::Set { key, value, .. })) => (key, value, Outcome::Done),
