@@ -209,8 +209,10 @@ impl World {
         let old = Arc::clone(&machine.disk);
         machine.disk = if is_power { old.power_off() } else { old.hand_over() };
         if is_power && self.flaw == Some(Flaw::OldDisk) {
-            let left = machine.disk.hand_over();
-            machine.disk = machine.old_disk.replace(Arc::clone(&left)).map_or(left, |old| old.hand_over());
+            let copy = machine.disk.crash(&mut self.rng);
+            if let Some(old) = machine.old_disk.replace(copy) {
+                machine.disk = old;
+            }
         }
         self.net.gone(machine.at, is_power);
         held(&self.crowd)[n] = None;
