@@ -203,7 +203,7 @@ pub(super) const TABLE: &[Key] = &[
     harmless("primary_gateways_interval", Duration, NO_MESH),
     works("protocol", Int),
     harmless("raft_protocol", Int, "servers speak a Raft of their own"),
-    harmless("raft_snapshot_interval", Duration, "a snapshot is taken as soon as the log is long enough"),
+    works("raft_snapshot_interval", Duration),
     works("raft_snapshot_threshold", Int),
     works("raft_trailing_logs", Int),
     works("reconnect_timeout", Duration),

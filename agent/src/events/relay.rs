@@ -103,8 +103,8 @@ impl Relay {
         tasks.spawn("events relay", async move {
             let run = async {
                 match self.server {
-                    true => Arc::new(self).from_all(&group).await,
-                    false => self.from_one().await,
+                    true => Arc::new(self).hear_all(&group).await,
+                    false => self.hear_one().await,
                 }
             };
             end.run_until_cancelled(run).await;
@@ -118,7 +118,7 @@ impl Relay {
     }
 
     /// Each server by a task of its own. Ends with gossip.
-    async fn from_all(self: Arc<Self>, tasks: &Tasks) {
+    async fn hear_all(self: Arc<Self>, tasks: &Tasks) {
         let mut members = self.members.clone();
         let mut asked: BTreeMap<(String, SocketAddr), CancellationToken> = BTreeMap::new();
         loop {
@@ -155,7 +155,7 @@ impl Relay {
     }
 
     /// One server at a time, while somebody reads. Ends with gossip.
-    async fn from_one(&self) {
+    async fn hear_one(&self) {
         let (mut members, mut followed) = (self.members.clone(), self.bus.followed());
         let mut turn = 0_usize;
         loop {

@@ -32,10 +32,12 @@ impl Membership {
     pub(super) async fn follow(&self, duties: &Duties) {
         let mut members = duties.members.clone();
         let mut state = duties.raft.clone();
+        let mut lost = self.raft.lost_news();
         let mut voters = Voters::default();
         loop {
             let seen = members.borrow_and_update().clone();
             let now = state.borrow_and_update().clone();
+            lost.mark_unchanged();
             let again_in = match self.step(duties, &mut voters, &now, &seen).await {
                 Ok(again_in) => again_in,
                 Err(error) => {
@@ -48,6 +50,7 @@ impl Membership {
                 tokio::select! {
                     changed = members.changed() => changed.is_ok(),
                     changed = state.wait_for(configuration) => changed.is_ok(),
+                    changed = lost.changed() => changed.is_ok(),
                 }
             };
             let goes_on = match again_in {
@@ -71,7 +74,7 @@ impl Membership {
             self.raft.finish_change().await?;
         }
         let followers: BTreeMap<String, Follows> = (self.raft.followers().into_iter())
-            .map(|f| (f.id.to_string(), Follows { matched: f.matched, silent: f.silent }))
+            .map(|f| (f.id.to_string(), Follows { matched: f.matched, silent: f.silent, lost: f.lost }))
             .collect();
         let led = Led {
             server_id: &duties.server_id,
@@ -109,6 +112,9 @@ impl Membership {
             }
             Change::Remove { id, name, why } => {
                 match why {
+                    Why::Lost => {
+                        tracing::warn!(target: "agent.server", server = %name, "removing server that has lost its Raft log, it is added again")
+                    }
                     Why::Left => tracing::info!(target: "agent.server", server = %name, "removing server by ID"),
                     Why::Replaced => {
                         tracing::info!(target: "agent.server", server = %name, "removing server, another has its place")

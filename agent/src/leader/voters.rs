@@ -67,6 +67,8 @@ pub struct Follows {
     pub matched: u64,
     /// Since it last answered; none: never.
     pub silent: Option<Duration>,
+    /// It came back without its log.
+    pub lost: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     Left,
+    /// A voter that has lost its log; it is added again as one who never had any.
+    Lost,
     /// Another server has its name or its address now.
     Replaced,
     /// Dead for long enough; gossip may still hope for it.
@@ -138,10 +142,12 @@ impl Voters {
             Some(Change::Remove { id, .. }) => Some(id.clone()),
             _ => None,
         };
-        let waits =
-            led.peers.iter().any(|peer| !peer.voter) || !self.dead_since.is_empty() || !self.taken_out.is_empty();
         // At first nobody has answered a new leader, and nothing else may tell when they have.
-        let waits = waits || !has_majority(led, led.peers.iter());
+        let waits = !has_majority(led, led.peers.iter())
+            || led.followers.values().any(|f| f.lost)
+            || led.peers.iter().any(|peer| !peer.voter)
+            || !self.dead_since.is_empty()
+            || !self.taken_out.is_empty();
         plan.again_in = (waits || plan.change.is_some()).then_some(LOOK_AGAIN);
         plan
     }
@@ -154,6 +160,9 @@ impl Voters {
         servers: &[Server<'_>],
         told: &mut Vec<String>,
     ) -> Option<Change> {
+        if let Some(change) = self.lost(led, told) {
+            return Some(change);
+        }
         if !has_majority(led, led.peers.iter()) {
             return None;
         }
@@ -184,6 +193,26 @@ impl Voters {
         None
     }
 
+    /// A voter without its log only holds up the others. It is removed where they have a quorum without it.
+    fn lost(&mut self, led: &Led<'_>, told: &mut Vec<String>) -> Option<Change> {
+        let is_lost = |peer: &&RaftPeer| peer.voter && led.followers.get(&peer.id).is_some_and(|f| f.lost);
+        let peer = led.peers.iter().find(is_lost)?;
+        let rest = || led.peers.iter().filter(|other| other.id != peer.id);
+        if has_majority(led, rest()) && has_majority(led, led.peers.iter()) {
+            return Some(removal(peer, Why::Lost));
+        }
+        let voters = rest().filter(|other| other.voter).count();
+        let text = format!(
+            "{} has lost its Raft log and cannot be removed: too few of the {voters} other voters answer; bring one of \
+             them back, or stop all servers and recover with raft/peers.json, which raft/peers.info explains",
+            peer.node
+        );
+        if self.refused.insert(peer.id.clone(), text.clone()).as_ref() != Some(&text) {
+            told.push(text);
+        }
+        None
+    }
+
     fn remove(
         &mut self,
         now: Moment,
@@ -205,7 +234,7 @@ impl Voters {
                 None => Why::Unknown,
             };
             match why {
-                Why::Left | Why::Replaced => {
+                Why::Left | Why::Lost | Why::Replaced => {
                     let rest = led.peers.iter().filter(|other| other.id != peer.id);
                     if has_majority(led, rest) {
                         return Some(removal(peer, why));

@@ -33,7 +33,7 @@ fn peer(n: u8, voter: bool) -> RaftPeer {
     RaftPeer { id: id(n), node: format!("n{n}"), address: format!("10.0.0.{n}:8300"), voter }
 }
 
-const NEAR: Follows = Follows { matched: 100, silent: Some(Duration::from_millis(50)) };
+const NEAR: Follows = Follows { matched: 100, silent: Some(Duration::from_millis(50)), lost: false };
 
 /// A leader, `n1`, of these servers; those named in `follow` answer it.
 struct World {
@@ -59,7 +59,7 @@ impl World {
         self.members.retain(|member| member.name != format!("n{n}"));
         self.members.push(member(n, status));
         if status != MemberStatus::Alive {
-            self.followers.insert(id(n), Follows { matched: 100, silent: Some(Duration::from_secs(60)) });
+            self.followers.insert(id(n), Follows { silent: Some(Duration::from_secs(60)), ..NEAR });
         }
     }
 
@@ -168,7 +168,7 @@ fn a_majority_is_never_cleaned_away() {
 fn nothing_is_changed_without_a_majority_that_answers() {
     let mut world = World::of(&[1, 2, 3]);
     world.status(3, MemberStatus::Left);
-    world.followers.insert(id(2), Follows { matched: 100, silent: Some(Duration::from_secs(5)) });
+    world.followers.insert(id(2), Follows { silent: Some(Duration::from_secs(5)), ..NEAR });
     world.check(0, None);
     world.check(60, None);
 }
@@ -220,4 +220,34 @@ fn one_that_was_taken_out_by_others_is_not_added_again_at_once() {
     world.check(1, None);
     world.check(60, None);
     world.check(61, Some(Change::AddLearner { id: id(3), name: "n3".into(), address: "10.0.0.3:8300".into() }));
+}
+
+#[test]
+fn a_voter_that_lost_its_log_is_removed_and_added_again() {
+    let mut world = World::of(&[1, 2, 3]);
+    world.followers.insert(id(3), Follows { silent: Some(Duration::from_secs(2)), lost: true, ..NEAR });
+    world.rules.cleanup_dead_servers = false;
+    world.check(0, remove(3, Why::Lost));
+    world.peers.pop();
+    world.check(1, Some(Change::AddLearner { id: id(3), name: "n3".into(), address: "10.0.0.3:8300".into() }));
+    world.peers.push(peer(3, false));
+    world.check(2, None);
+}
+
+#[test]
+fn a_voter_that_lost_its_log_stays_where_the_others_are_too_few_and_that_is_told() {
+    for others in [&[1, 2][..], &[1, 2, 3, 4]] {
+        let mut world = World::of(others);
+        let silent = Follows { silent: Some(Duration::from_secs(60)), ..NEAR };
+        for gone in &others[2..] {
+            world.followers.insert(id(*gone), silent);
+        }
+        world.followers.insert(id(2), Follows { lost: true, ..silent });
+        let plan = world.plan(0);
+        assert_eq!((plan.change, plan.again_in), (None, Some(LOOK_AGAIN)));
+        let words =
+            format!("n2 has lost its Raft log and cannot be removed: too few of the {} other", others.len() - 1);
+        assert!(plan.told.iter().any(|text| text.contains(&words)), "{:?}", plan.told);
+        assert_eq!(world.plan(1).told, Vec::<String>::new(), "told once");
+    }
 }

@@ -36,6 +36,14 @@ struct Inner {
     last_told: Option<(u64, String, bool, bool)>,
 }
 
+/// A server's place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    Voter,
+    Learner,
+    None,
+}
+
 struct Leader {
     name: String,
     address: String,
@@ -104,6 +112,15 @@ impl Ballots {
         let is_me = inner.id == id;
         if !is_me && inner.running.as_ref().is_some_and(|election| election.term <= term) {
             self.end(&mut inner, ElectionResult::Lost);
+        }
+    }
+
+    /// What the configuration has for a server.
+    pub(crate) fn seat(&self, id: &str) -> Seat {
+        match self.lock().peers.iter().find(|peer| peer.id == id) {
+            Some(peer) if peer.voter => Seat::Voter,
+            Some(_) => Seat::Learner,
+            None => Seat::None,
         }
     }
 

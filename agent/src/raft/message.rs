@@ -29,6 +29,8 @@ pub(crate) enum Question {
     Transfer(TransferRecord),
     Snapshot(Chunk),
     Operate(Operation),
+    /// To one without a log, by its leader: it is no voter, and may take what comes.
+    Welcome(VoteRecord),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +40,9 @@ pub(crate) enum Told {
     Transfer(TransferTold),
     Snapshot(ChunkTold),
     Operated(Operated),
+    /// In answer to entries or a snapshot: there is no log here, and nothing was taken.
+    Empty,
+    Welcomed,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -317,6 +322,7 @@ mod tests {
         let chunk = Chunk { vote: (&vote).into(), file, offset: 2, bytes: b"xy".to_vec() };
         check_golden(Question::Snapshot(chunk), &format!("0405{id}00010407ac020102027879"));
         check_golden(Question::Operate(Operation::Transfer(Some(5))), "05010105");
+        check_golden(Question::Welcome((&vote).into()), &format!("0605{id}00"));
         let transfer = TransferRecord { from: (&vote).into(), to: [1; 16], last: None };
         check_golden(Question::Transfer(transfer), &format!("0305{id}00{}00", "01".repeat(16)));
     }
@@ -337,6 +343,12 @@ mod tests {
         let again = AppendRecord::from(request).into_request().expect("whole");
         assert_eq!(again.entries, [entry]);
         assert_eq!((again.vote, again.leader_commit), (Vote::new_committed(5, ServerId(3)), Some(at(1, 1))));
+    }
+
+    #[test]
+    fn answers_without_content_have_these_bytes() {
+        assert_eq!(&payload::encode(FORMAT, &Told::Empty)[..], b"\x01\x05");
+        assert_eq!(&payload::encode(FORMAT, &Told::Welcomed)[..], b"\x01\x06");
     }
 
     #[test]

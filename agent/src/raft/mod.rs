@@ -2,20 +2,24 @@
 
 mod ballots;
 pub mod bootstrap;
+mod compaction;
 mod file;
 mod following;
 pub mod forming;
 mod heard;
 mod incoming;
 mod log;
+mod lost;
 mod message;
 mod neighbours;
 mod network;
 mod node;
 mod operate;
 pub(crate) mod owner;
+mod peers_file;
 mod promise;
 mod record;
+mod recovery;
 mod servers;
 mod serving;
 #[cfg(test)]
@@ -27,6 +31,10 @@ mod types;
 mod upkeep;
 mod watch;
 
+#[cfg(test)]
+mod recovery_tests;
+#[cfg(test)]
+mod sending_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,6 @@
 //! openraft's messages to other servers, over `rpc`: votes and heartbeats on the urgent lane, entries
-//! and snapshots on the other. What votes say is told to `ballots`; `serving` is the other side.
+//! and snapshots on the other. What votes say is told to `ballots`, who came without a log to `lost`;
+//! `serving` is the other side.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,8 +15,9 @@ use openraft::raft::{
 };
 use openraft::{AnyError, OptionalSend};
 
-use super::ballots::Ballots;
+use super::ballots::{Ballots, Seat};
 use super::file::blocking;
+use super::lost::Lost;
 use super::message::{Asked, Chunk, ChunkTold, FORMAT, FileId, Question, Told, TransferRecord, TransferTold, id_bytes};
 use super::snapshot::Body;
 use super::types::{Config, Entry, Payload, Peer, ServerId, Vote};
@@ -30,6 +32,7 @@ const CHUNK_BYTES: usize = if cfg!(test) { 512 } else { 1 << 20 };
 const CHUNK_WITHIN: Duration = Duration::from_secs(10);
 /// The last piece is answered when the state is loaded.
 const INSTALL_WITHIN: Duration = Duration::from_secs(120);
+const WELCOME_WITHIN: Duration = Duration::from_secs(1);
 /// A server that cannot be reached is tried again this often.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -39,6 +42,7 @@ pub(crate) struct Network {
     pub(crate) id: ServerId,
     pub(crate) pool: Pool,
     pub(crate) ballots: Ballots,
+    pub(crate) lost: Lost,
 }
 
 impl RaftNetworkFactory<Config> for Network {
@@ -72,6 +76,34 @@ impl PeerClient {
             }
         })?;
         payload::decode(FORMAT, &bytes).map_err(|error| Failure::Strange(error.to_string()))
+    }
+
+    /// The other end has no log. As a learner it is welcome; as a voter it is lost.
+    async fn is_empty(&self, vote: &Vote) -> Failure {
+        let Network { ballots, lost, .. } = &self.network;
+        let (id, term) = (self.target.to_string(), vote.leader_id.term);
+        let name = ballots.name_of(&id);
+        match ballots.seat(&id) {
+            Seat::Learner => {
+                lost.forget(self.target);
+                let asked = self.ask(Lane::Urgent, Question::Welcome(vote.into()), WELCOME_WITHIN).await;
+                match asked {
+                    Ok(_) => Failure::Gone(format!("{name} has no log yet, and was told to take this one")),
+                    Err(failure) => failure,
+                }
+            }
+            Seat::Voter if lost.note(self.target, term) => {
+                tracing::error!(
+                    target: "agent.server.raft",
+                    { peer = %id, %name },
+                    "a voter came back without its Raft log: it neither votes nor counts, and is removed and added \
+                     again as soon as the other voters have a quorum without it"
+                );
+                Failure::Gone(format!("{name} has lost its log"))
+            }
+            Seat::Voter => Failure::Gone(format!("{name} has lost its log")),
+            Seat::None => Failure::Gone(format!("{name} has no log and no seat yet")),
+        }
     }
 
     fn failed(&self, action: RPCTypes, failure: Failure) -> RpcError {
@@ -120,6 +152,7 @@ impl PeerClient {
                     tracing::warn!(target: "agent.server.raft", "{text}");
                     return Err(Unreachable::new(&AnyError::error(text)).into());
                 }
+                Ok(Told::Empty) => return Err(self.streaming(self.is_empty(vote).await)),
                 Ok(_) => return Err(self.streaming(Failure::Strange("another answer than asked for".to_owned()))),
                 Err(failure) => return Err(self.streaming(failure)),
             };
@@ -188,11 +221,16 @@ impl RaftNetworkV2<Config> for PeerClient {
         let portion = portion(&rpc.entries);
         rpc.entries.truncate(portion);
         let sent_upto = rpc.entries.last().map(|entry| entry.log_id);
+        let vote = rpc.vote;
         match self.ask(lane, Question::Append(rpc.into()), within).await {
-            Ok(Told::Append(told)) => Ok(match told.into() {
-                AppendEntriesResponse::Success if portion < all => AppendEntriesResponse::PartialSuccess(sent_upto),
-                response => response,
-            }),
+            Ok(Told::Append(told)) => {
+                self.network.lost.forget(self.target);
+                Ok(match told.into() {
+                    AppendEntriesResponse::Success if portion < all => AppendEntriesResponse::PartialSuccess(sent_upto),
+                    response => response,
+                })
+            }
+            Ok(Told::Empty) => Err(self.failed(RPCTypes::AppendEntries, self.is_empty(&vote).await)),
             Ok(_) => {
                 Err(self.failed(RPCTypes::AppendEntries, Failure::Strange("another answer than asked for".to_owned())))
             }

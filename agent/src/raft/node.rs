@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
@@ -12,14 +13,17 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ballots::Ballots;
+use super::compaction::{Compaction, Rule};
 use super::file::{Disk, MemoryDisk, RealDisk, blocking};
 use super::heard::Heard;
 use super::incoming::Incoming;
 use super::log::{self, LogStore, RecoverError};
+use super::lost::{Lost, Newcomer};
 use super::neighbours::Neighbours;
 use super::network::Network;
 use super::owner;
 use super::promise::Promise;
+use super::recovery::{self, Recovery};
 use super::serving::Serving;
 use super::snapshot::{self, Snapshots};
 use super::stamp::Stamps;
@@ -65,6 +69,7 @@ struct Inner {
     ballots: Ballots,
     promise: Promise,
     heard: Heard,
+    lost: Lost,
     incoming: Arc<AsyncMutex<Incoming>>,
     /// Cancelled when Raft is ended on purpose.
     ending: CancellationToken,
@@ -118,13 +123,12 @@ impl Raft {
     ) -> Result<Self, OpenError> {
         let id = ServerId::from(options.node_id);
         let view = Arc::new(View::default());
-        let Files { log, snapshots, incoming, promise } = files;
-        let snapshots = Arc::new(snapshots);
+        let Files { log, snapshots, incoming, promise, .. } = files;
         let (name, address) = (options.node_name.clone(), options.address.clone());
         let ballots = Ballots::new(id.to_string(), name, address, notices.clone());
-        let network = Network { id, pool: pool.clone(), ballots: ballots.clone() };
-        let kept = Arc::clone(&snapshots);
-        let machine = StateMachine::new(Arc::clone(&view), on_applied, kept, options.snapshot_interval);
+        let lost = Lost::default();
+        let network = Network { id, pool: pool.clone(), ballots: ballots.clone(), lost: lost.clone() };
+        let machine = StateMachine::new(Arc::clone(&view), on_applied, Arc::clone(&snapshots));
         let core = Core::new(id, Arc::new(settings(&options)?), network, log.clone(), machine)
             .await
             .map_err(|e| OpenError::Damaged(format!("start Raft: {e}")))?;
@@ -136,13 +140,11 @@ impl Raft {
             core: core.clone(),
             id,
             peer: me.clone(),
-            snapshots,
-            snapshot_interval: options.snapshot_interval,
+            snapshots: Arc::clone(&snapshots),
             trailing_logs: options.trailing_logs,
             place: options.dir.as_ref().map_or_else(|| "memory".to_owned(), |dir| dir.display().to_string()),
             ending: ending.clone(),
             tasks: tasks.clone(),
-            again_at: None,
             correcting: Arc::default(),
         };
         let me = Me { id, name: me.name, address: me.address, lease_ms: ELECTION_MS_MAX * multiplier(&options) };
@@ -152,6 +154,7 @@ impl Raft {
         let state = watching::start(me, upkeep, &membership, term, stands, tasks, told);
         Neighbours { core: core.clone(), id, pool: pool.clone(), ballots: ballots.clone(), heard: heard.clone() }
             .start(state.clone(), tasks);
+        start_keeping(&options, &core, &log, snapshots, &state, tasks);
         let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
         let (applies, commit_time) =
             (metrics::counter!("consul.raft.apply"), metrics::histogram!("consul.raft.commitTime"));
@@ -173,6 +176,7 @@ impl Raft {
             ballots,
             promise,
             heard,
+            lost,
             incoming,
             ending,
         };
@@ -261,6 +265,8 @@ impl Raft {
             incoming: Arc::clone(&inner.incoming),
             promise,
             heard: inner.heard.clone(),
+            newcomer: Newcomer::default(),
+            installs: AtomicBool::new(false),
         }
         .handler()
     }
@@ -277,6 +283,10 @@ impl Raft {
         &self.inner.core
     }
 
+    pub(super) fn lost(&self) -> &Lost {
+        &self.inner.lost
+    }
+
     pub(super) fn ballots(&self) -> &Ballots {
         &self.inner.ballots
     }
@@ -290,6 +300,23 @@ impl Raft {
         let mut stamps = self.inner.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         stamps.next(term, clock::now(), clock::wall(), self.inner.view.at())
     }
+}
+
+/// The log short, and the list of servers for an outage current.
+fn start_keeping(
+    options: &Options,
+    core: &Core,
+    log: &LogStore,
+    snapshots: Arc<Snapshots>,
+    state: &watch::Receiver<RaftState>,
+    tasks: &Tasks,
+) {
+    if let Some(dir) = options.dir.clone() {
+        recovery::keep(dir, state.clone(), tasks);
+    }
+    let rule = Rule::new(options.snapshot_threshold, options.dir.is_none());
+    let (core, log, state) = (core.clone(), log.clone(), state.clone());
+    Compaction { rule, interval: options.snapshot_interval, core, log, snapshots, state }.start(tasks);
 }
 
 /// The configuration and the term of the log, and what this server does first.
@@ -320,9 +347,10 @@ async fn first_step(
 /// What a server keeps.
 pub(super) struct Files {
     pub(super) log: LogStore,
-    snapshots: Snapshots,
+    snapshots: Arc<Snapshots>,
     incoming: Incoming,
     promise: Promise,
+    recovery: Option<Recovery>,
 }
 
 /// Opens log and snapshots below `dir`, or in memory.
@@ -332,9 +360,12 @@ async fn open_files(options: &Options, tasks: &Tasks) -> Result<Files, OpenError
     let (dir, node_id) = (options.dir.clone(), options.node_id);
     // Two kinds of errors: what `blocking` says of the thread, and what was found.
     let opened = blocking(move || Ok(open_files_now(dir, node_id, on_failure))).await;
-    let (files, cut_bytes) = opened.map_err(|e| OpenError::Refused(format!("open the Raft log: {e}")))??;
+    let (mut files, cut_bytes) = opened.map_err(|e| OpenError::Refused(format!("open the Raft log: {e}")))??;
     if cut_bytes > 0 {
         tracing::warn!(target: "agent.server.raft", bytes = cut_bytes, "log ended in a write that was never synced, cut");
+    }
+    if let Some(recovery) = files.recovery.take() {
+        recovery.perform(options.node_id.into(), &options.node_name, &files.log, &files.snapshots).await?;
     }
     Ok(files)
 }
@@ -352,6 +383,10 @@ fn open_files_now(
     if let (Some(_), Some(missing)) = (noted, dir.as_ref().map(|dir| dir.join("log")).filter(|log| !log.exists())) {
         return Err(OpenError::Damaged(log::gone(&missing.display().to_string())));
     }
+    let recovery = match &dir {
+        Some(dir) => Recovery::look(dir, log::is_there(&dir.join("log")))?,
+        None => None,
+    };
     let (log_disk, snapshot_disk, segment_bytes): (Arc<dyn Disk>, Arc<dyn Disk>, u64) = match &dir {
         Some(dir) => {
             let open = |name| {
@@ -364,11 +399,11 @@ fn open_files_now(
     };
     let promise = Promise::open(dir.as_deref()).map_err(io)?;
     let disks = Disks { log: log_disk, snapshots: snapshot_disk, segment_bytes, is_expected: noted.is_some() };
-    let opened = open_on(disks, promise, on_failure, io)?;
+    let (files, cut_bytes) = open_on(disks, promise, on_failure, io)?;
     if let Some(data) = data {
         owner::keep(data, node_id).map_err(io)?;
     }
-    Ok(opened)
+    Ok((Files { recovery, ..files }, cut_bytes))
 }
 
 /// Where a server keeps it.
@@ -410,7 +445,7 @@ pub(super) fn open_on(
         snapshot::OpenError::Io(source) => io(source),
         snapshot::OpenError::Refused(text) => OpenError::Damaged(text),
     })?;
-    Ok((Files { log, snapshots, incoming, promise }, cut_bytes))
+    Ok((Files { log, snapshots: Arc::new(snapshots), incoming, promise, recovery: None }, cut_bytes))
 }
 
 fn multiplier(options: &Options) -> u64 {
@@ -424,7 +459,8 @@ fn settings(options: &Options) -> Result<openraft::Config, OpenError> {
         heartbeat_interval: HEARTBEAT_MS * times,
         election_timeout_min: ELECTION_MS_MIN * times,
         election_timeout_max: ELECTION_MS_MAX * times,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_threshold.max(1)),
+        // `compaction` has them made.
+        snapshot_policy: SnapshotPolicy::Never,
         // Nothing by itself: `upkeep` purges, and keeps what the older snapshot needs.
         max_in_snapshot_log_to_keep: u64::MAX,
         enable_pre_vote: Some(true),

@@ -47,20 +47,28 @@ pub struct Follower {
     pub matched: u64,
     /// Since it last answered; none: never in this leadership.
     pub silent: Option<Duration>,
+    /// It is a voter that came back without its log, and must be removed and added again.
+    pub lost: bool,
 }
 
 impl Raft {
     /// The others that follow this leader; none on a server that does not lead.
     pub fn followers(&self) -> Vec<Follower> {
         let metrics = self.core().metrics().borrow_watched().clone();
-        let heard = metrics.heartbeat.unwrap_or_default();
+        let heard = metrics.heartbeat.clone().unwrap_or_default();
         let one = |(id, matched): (ServerId, Option<super::types::LogId>)| Follower {
             id: Uuid::from_u128(id.0),
             matched: matched.map_or(0, |id| shown(id.index)),
             silent: heard.get(&id).and_then(|at| at.as_ref().map(|at| at.elapsed())),
+            lost: self.lost().includes(id, metrics.current_term),
         };
         let me = metrics.id;
         metrics.replication.unwrap_or_default().into_iter().filter(|(id, _)| *id != me).map(one).collect()
+    }
+
+    /// Changes when another follower is found to be lost.
+    pub fn lost_news(&self) -> tokio::sync::watch::Receiver<()> {
+        self.lost().news()
     }
 
     /// A change of the configuration was begun and is not through.

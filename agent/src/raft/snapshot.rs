@@ -10,8 +10,6 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-
 use super::file::{Disk, File, MemoryDisk, read_exact_at};
 use super::message::FileId;
 use super::record::{self, Meta};
@@ -44,12 +42,17 @@ impl Body {
         io::BufReader::with_capacity(BUFFER_BYTES, reader)
     }
 
+    /// Bytes of the whole file.
+    pub(crate) fn size(&self) -> u64 {
+        self.offset + self.length
+    }
+
     /// Which file it is.
     pub(crate) fn file_id(&self) -> io::Result<FileId> {
         let mut crc = [0; 4];
         read_exact_at(&*self.file, 12, &mut crc)?;
         let last = self.meta.last.map(Into::into);
-        Ok(FileId { last, size: self.offset + self.length, crc: u32::from_le_bytes(crc) })
+        Ok(FileId { last, size: self.size(), crc: u32::from_le_bytes(crc) })
     }
 
     /// Bytes of the whole file, head and all, from `offset`; fewer at its end.
@@ -100,8 +103,6 @@ pub(crate) struct Snapshots {
     older: AtomicU64,
     /// Names of those that were passed over; the next one that is whole takes their place.
     bad: Vec<String>,
-    /// Told by whoever could not write one.
-    pub(crate) failed: Notify,
 }
 
 impl Snapshots {
@@ -143,8 +144,7 @@ impl Snapshots {
         }
         // Whole ones below the newest are not known to be whole, only likely.
         let older = if newest.is_some() { names.last().map_or(0, |name| index_of(name)) } else { 0 };
-        let (newest, failed) = (Mutex::new(newest), Notify::new());
-        Ok(Self { disk, newest, older: AtomicU64::new(older), bad: bad_names, failed })
+        Ok(Self { disk, newest: Mutex::new(newest), older: AtomicU64::new(older), bad: bad_names })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Body>> {

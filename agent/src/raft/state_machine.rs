@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{Stream, TryStreamExt};
@@ -17,8 +16,7 @@ use super::file::blocking;
 use super::record::Meta;
 use super::snapshot::{Body, Snapshots};
 use super::types::{Config, LogId, SnapshotMeta, StoredMembership, shown};
-use crate::clock;
-use crate::moment::{Moment, WallTime};
+use crate::moment::WallTime;
 use crate::store::command::Outcome;
 use crate::store::{Changes, Store};
 
@@ -48,18 +46,10 @@ pub(crate) struct StateMachine {
     view: Arc<View>,
     on_applied: OnApplied,
     snapshots: Arc<Snapshots>,
-    /// Snapshots that nobody waits for are at least this far apart.
-    snapshot_interval: Duration,
-    snapshot_at: Option<Moment>,
 }
 
 impl StateMachine {
-    pub(crate) fn new(
-        view: Arc<View>,
-        on_applied: OnApplied,
-        snapshots: Arc<Snapshots>,
-        snapshot_interval: Duration,
-    ) -> Self {
+    pub(crate) fn new(view: Arc<View>, on_applied: OnApplied, snapshots: Arc<Snapshots>) -> Self {
         Self {
             store: Store::default(),
             last_applied: None,
@@ -68,8 +58,6 @@ impl StateMachine {
             view,
             on_applied,
             snapshots,
-            snapshot_interval,
-            snapshot_at: None,
         }
     }
 
@@ -80,6 +68,13 @@ impl StateMachine {
         if let Some(changes) = changes {
             (self.on_applied)(&store, changes);
         }
+    }
+
+    /// Gives the state another configuration, as the newest snapshot; on disk when this returns.
+    pub(crate) async fn rewrite(&mut self, membership: StoredMembership) -> io::Result<()> {
+        self.membership = membership;
+        let Builder { store, meta, snapshots } = self.builder();
+        blocking(move || snapshots.write(&meta, |out| store.dump(out)).map(|_| ())).await
     }
 
     fn builder(&self) -> Builder {
@@ -137,13 +132,8 @@ impl RaftStateMachine<Config> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
-        let now = clock::now();
-        let too_soon = self.snapshot_at.is_some_and(|at| now.since(at) < self.snapshot_interval);
-        if too_soon && !force {
-            return None;
-        }
-        self.snapshot_at = Some(now);
+    /// `compaction` says when.
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder> {
         Some(self.builder())
     }
 
@@ -202,7 +192,6 @@ impl RaftSnapshotBuilder<Config> for Builder {
             "failed to write a snapshot, the old one is kept: make room on that disk, it will be tried again"
         );
         metrics::counter!("quorate.raft.snapshots_failed").increment(1);
-        self.snapshots.failed.notify_one();
         Ok(snapshot(self.snapshots.newest().unwrap_or_else(Body::nothing)))
     }
 }

@@ -13,7 +13,7 @@ use crate::store::command::{Command, KvCommand, Outcome};
 use crate::store::query::{Answer, Query};
 use crate::tasks::Tasks;
 
-fn options(dir: Option<PathBuf>) -> Options {
+pub(super) fn options(dir: Option<PathBuf>) -> Options {
     Options {
         dir,
         node_id: uuid::Uuid::from_u128(7),
@@ -28,7 +28,7 @@ fn options(dir: Option<PathBuf>) -> Options {
 }
 
 /// Fails with the last state seen.
-async fn leads(raft: &Raft) {
+pub(super) async fn leads(raft: &Raft) {
     let mut state = raft.state();
     let led = state.wait_for(|s| s.role == Role::Leader && s.confirmed && s.applied > 0);
     let led = tokio::time::timeout(Duration::from_secs(30), led).await.map(|led| led.is_ok());
@@ -52,17 +52,20 @@ async fn a_lone_voter_leads_at_once() {
     assert!(seen.iter().any(|n| matches!(n, Notice::Raft(RaftEvent::LeaderElected { term: 1, .. }))), "{seen:?}");
 }
 
-fn set(key: &str, value: &str) -> Command {
+pub(super) fn set(key: &str, value: &str) -> Command {
     Command::Kv(KvCommand::Set { key: key.to_owned(), value: value.as_bytes().to_vec(), flags: 0 })
 }
 
-fn value(raft: &Raft, key: &str) -> Option<String> {
+pub(super) fn value(raft: &Raft, key: &str) -> Option<String> {
     let (_, answer) = raft.store().query(&Query::KvGet { key: key.to_owned() });
     let Answer::KvPair(pair) = answer else { panic!("{answer:?}") };
     pair.map(|pair| String::from_utf8_lossy(&pair.value).into_owned())
 }
 
-async fn open_in(dir: &std::path::Path, change: impl Fn(&mut Options)) -> (Raft, Tasks, mpsc::Receiver<Notice>) {
+pub(super) async fn open_in(
+    dir: &std::path::Path,
+    change: impl Fn(&mut Options),
+) -> (Raft, Tasks, mpsc::Receiver<Notice>) {
     let tasks = Tasks::new();
     let (notices, told) = mpsc::channel(4_096);
     let mut options = options(Some(dir.join("raft")));
@@ -72,7 +75,7 @@ async fn open_in(dir: &std::path::Path, change: impl Fn(&mut Options)) -> (Raft,
     (raft, tasks, told)
 }
 
-async fn end(raft: Raft, tasks: Tasks) {
+pub(super) async fn end(raft: Raft, tasks: Tasks) {
     raft.shutdown().await;
     assert!(tasks.end(Duration::from_secs(30)).await, "every task ends");
 }
@@ -95,21 +98,26 @@ async fn what_was_written_is_there_after_a_restart() {
     end(raft, tasks).await;
 }
 
+/// Writes so many keys, and has a snapshot after each half.
+async fn write_with_snapshots(raft: &Raft, keys: u64) {
+    for at in 0..keys {
+        raft.write(set(&format!("key/{at}"), "x")).await.expect("written");
+        if (at + 1) % (keys / 2) == 0 {
+            until(raft, "a snapshot", |s| s.snapshot > at).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_snapshot_takes_the_place_of_the_entries_before_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let small = |options: &mut Options| {
-        options.snapshot_threshold = 20;
+        options.snapshot_threshold = 1;
         options.trailing_logs = 5;
         options.snapshot_interval = Duration::ZERO;
     };
     let (raft, tasks, _told) = open_in(dir.path(), small).await;
-    for at in 0..100 {
-        raft.write(set(&format!("key/{at}"), "x")).await.expect("written");
-    }
-    let mut state = raft.state();
-    let taken = tokio::time::timeout(Duration::from_secs(30), state.wait_for(|s| s.snapshot > 60)).await;
-    assert!(taken.is_ok_and(|t| t.is_ok()), "no snapshot: {:?}", *raft.state().borrow());
+    write_with_snapshots(&raft, 100).await;
     end(raft, tasks).await;
     let kept = std::fs::read_dir(dir.path().join("raft/snapshots")).expect("a directory").count();
     assert_eq!(kept, 2);
@@ -179,7 +187,7 @@ async fn an_election_is_told_in_order() {
 }
 
 /// All below `dir`, by name.
-fn files(dir: &std::path::Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
+pub(super) fn files(dir: &std::path::Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -195,7 +203,11 @@ fn files(dir: &std::path::Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
 /// the directory still tells whose Raft data it held.
 async fn check_refused(noted: bool, harm: impl FnOnce(&std::path::Path), words: &str) {
     let dir = tempfile::tempdir().expect("a directory");
-    let (raft, tasks, _told) = open_in(dir.path(), |options| options.snapshot_threshold = 5).await;
+    let (raft, tasks, _told) = open_in(dir.path(), |options| {
+        options.snapshot_threshold = 5;
+        options.snapshot_interval = Duration::ZERO;
+    })
+    .await;
     for at in 0..20 {
         raft.write(set(&format!("key/{at}"), "x")).await.expect("written");
     }
@@ -252,7 +264,7 @@ async fn a_log_that_lost_its_head_is_not_begun_again() {
 }
 
 /// Waits until `when` holds of the state.
-async fn until(raft: &Raft, what: &str, when: impl Fn(&shared::event::RaftState) -> bool) {
+pub(super) async fn until(raft: &Raft, what: &str, when: impl Fn(&shared::event::RaftState) -> bool) {
     let mut state = raft.state();
     let seen = tokio::time::timeout(Duration::from_secs(10), state.wait_for(|s| when(s))).await;
     assert!(seen.is_ok_and(|s| s.is_ok()), "not {what}: {:?}", *raft.state().borrow());
@@ -308,15 +320,12 @@ async fn raft_that_is_ended_on_purpose_is_no_failure() {
 async fn the_older_snapshot_carries_on_when_the_newest_is_damaged() {
     let dir = tempfile::tempdir().expect("a directory");
     let small = |options: &mut Options| {
-        options.snapshot_threshold = 20;
+        options.snapshot_threshold = 1;
         options.trailing_logs = 0;
         options.snapshot_interval = Duration::ZERO;
     };
     let (raft, tasks, _told) = open_in(dir.path(), small).await;
-    for at in 0..100 {
-        raft.write(set(&format!("key/{at}"), "x")).await.expect("written");
-    }
-    until(&raft, "snapshots", |s| s.snapshot > 60).await;
+    write_with_snapshots(&raft, 100).await;
     let purged = || raft.core().metrics().borrow_watched().purged.as_ref().map(|id| id.index);
     end(raft.clone(), tasks).await;
     assert!(purged().is_some(), "nothing was purged");

@@ -1,11 +1,10 @@
-//! What a server's Raft needs done that nobody asks for: entries purged that no kept snapshot needs,
-//! a failed snapshot tried again, its own address put right, and the agent stopped when Raft has.
+//! What a server's Raft needs done that nobody asks for: entries purged that no kept snapshot needs, its
+//! own address put right, and the agent stopped when Raft has.
 //! `watch` calls it with what it sees; it decides nothing about roles.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{ChangeMembers, ServerState};
@@ -14,12 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::snapshot::Snapshots;
 use super::state_machine::StateMachine;
 use super::types::{Config, Metrics, Peer, ServerId};
-use crate::clock;
-use crate::moment::Moment;
 use crate::tasks::Tasks;
-
-/// A failed snapshot is not tried again sooner, however short the interval that is configured.
-const AGAIN_MIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Upkeep {
     pub(crate) core: openraft::Raft<Config, StateMachine>,
@@ -27,36 +21,17 @@ pub(crate) struct Upkeep {
     /// What the configuration should say of this server.
     pub(crate) peer: Peer,
     pub(crate) snapshots: Arc<Snapshots>,
-    pub(crate) snapshot_interval: Duration,
     pub(crate) trailing_logs: u64,
     /// Where log and snapshots are, for messages.
     pub(crate) place: String,
     /// Cancelled by whoever ends Raft on purpose.
     pub(crate) ending: CancellationToken,
     pub(crate) tasks: Tasks,
-    /// When to try a failed snapshot again.
-    pub(crate) again_at: Option<Moment>,
     /// A correction of the configuration is on its way.
     pub(crate) correcting: Arc<AtomicBool>,
 }
 
 impl Upkeep {
-    /// Returns when a snapshot has failed since the last call; see [`Upkeep::again`].
-    pub(crate) async fn snapshot_failed(&self) {
-        self.snapshots.failed.notified().await;
-    }
-
-    /// A failed snapshot is tried again after the interval: by then there may be room.
-    pub(crate) fn try_later(&mut self) {
-        self.again_at = Some(clock::now() + self.snapshot_interval.max(AGAIN_MIN));
-    }
-
-    pub(crate) async fn again(&mut self) {
-        self.again_at = None;
-        // Raft that has stopped is told of by its metrics.
-        let _ = self.core.trigger().snapshot().await;
-    }
-
     /// After a new snapshot: what the older of the kept ones holds may go, but for the trailing entries.
     /// openraft would purge up to the newest, and an older one could then never be continued.
     pub(crate) async fn purge(&self, metrics: &Metrics) {

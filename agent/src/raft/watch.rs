@@ -416,7 +416,6 @@ impl Loop {
             let now = clock::now();
             let resting = rest.map(|until| until.since(now));
             let due = self.watcher.due().into_iter().chain(self.recheck(now)).min().map(|at| at.since(now));
-            let again = self.upkeep.again_at.map(|at| at.since(now));
             tokio::select! {
                 biased;
                 Some(stood) = self.stands.recv() => {
@@ -434,14 +433,6 @@ impl Loop {
                     rest = Some(clock::now() + INDEXES_EVERY);
                 }
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {}
-                () = self.upkeep.snapshot_failed(), if again.is_none() => {
-                    self.upkeep.try_later();
-                    continue;
-                }
-                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {
-                    self.upkeep.again().await;
-                    continue;
-                }
                 () = end.cancelled() => break,
             }
             if !self.look().await {

@@ -10,13 +10,13 @@ use rustix::process::Signal;
 use crate::support::{Agent, Stream, eventually, own_address, scratch};
 
 /// Servers that were started with the same arguments but for their names.
-struct Cluster {
-    servers: Vec<Agent>,
-    _dirs: Vec<tempfile::TempDir>,
+pub(crate) struct Cluster {
+    pub(crate) servers: Vec<Agent>,
+    pub(crate) dirs: Vec<tempfile::TempDir>,
 }
 
 impl Cluster {
-    fn launch(expects: &[u32]) -> Self {
+    pub(crate) fn launch(expects: &[u32]) -> Self {
         let addresses: Vec<String> = expects.iter().map(|_| own_address()).collect();
         let (mut servers, mut dirs) = (Vec::new(), Vec::new());
         for (at, (address, expect)) in addresses.iter().zip(expects).enumerate() {
@@ -33,12 +33,12 @@ impl Cluster {
             dirs.push(dir);
         }
         servers.iter().for_each(Agent::wait_for_http);
-        Self { servers, _dirs: dirs }
+        Self { servers, dirs }
     }
 
     /// Which one leads, once all but `without` say so.
     #[track_caller]
-    fn leader(&self, without: Option<usize>) -> usize {
+    pub(crate) fn leader(&self, without: Option<usize>) -> usize {
         let up = || self.servers.iter().enumerate().filter(move |(at, _)| Some(*at) != without);
         let say = || up().map(|(_, server)| server.get("/v1/status/leader").body).collect::<Vec<_>>();
         let is_there = |said: &Vec<String>| {
@@ -51,7 +51,7 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn wait_for_voters(&self, at: usize, count: usize) {
+    pub(crate) fn wait_for_voters(&self, at: usize, count: usize) {
         let voters = || {
             let configuration = self.servers[at].get("/v1/operator/raft/configuration?stale").json();
             let servers = configuration["Servers"].as_array().cloned().unwrap_or_default();

@@ -16,6 +16,7 @@ mod nemesis;
 mod pool;
 mod pool_lan;
 mod pool_mixed;
+mod recovery;
 mod rejoin;
 mod server;
 mod sim;

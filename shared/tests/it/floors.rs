@@ -70,7 +70,7 @@ const AGENT: &[Row] = &[
         not: &[],
     },
     Row { floor: 1, rooms: &["leader::plan"], may: PLAN, not: &[] },
-    Row { floor: 1, rooms: &["raft::bootstrap"], may: &["moment"], not: &[] },
+    Row { floor: 1, rooms: &["raft::bootstrap", "raft::peers_file"], may: &["moment"], not: &[] },
     Row { floor: 1, rooms: &["backend::forward"], may: &["backend", "moment"], not: &[] },
     Row { floor: 1, rooms: &["leader::voters"], may: &["moment"], not: &[] },
     // The one file of its room that reads files.

@@ -7,6 +7,9 @@ use std::ops::Range;
 use crate::raft::record::Carried;
 use crate::raft::types::{LogId, Vote};
 
+/// Places for entries to come that are not given back.
+const SPARE_SLOTS: usize = 4_096;
+
 /// Where one entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -135,6 +138,10 @@ impl Index {
             self.slots.drain(..usize::try_from(gone).unwrap_or(usize::MAX).min(self.slots.len()));
             self.first += gone;
         }
+        // A ring that was once long would be walked through, page by page, for ever.
+        if self.slots.capacity() > SPARE_SLOTS + 2 * self.slots.len() {
+            self.slots.shrink_to(SPARE_SLOTS + self.slots.len());
+        }
         self.purged = self.purged.max(Some(upto));
     }
 
@@ -198,6 +205,14 @@ mod tests {
         index.purge(LogId::new_term_index(2, 9));
         assert_eq!((index.first(), index.next(), index.last()), (10, 10, Some(LogId::new_term_index(2, 9))));
         assert_eq!(index.gap(), None);
+    }
+
+    #[test]
+    fn what_was_purged_takes_no_memory() {
+        let mut index = index(&vec![1; 100_000]);
+        index.purge(LogId::new_term_index(1, 99_000));
+        assert!(index.slots.capacity() < 10_000, "{}", index.slots.capacity());
+        assert_eq!((index.first(), index.next(), index.slot(99_001)), (99_001, 100_000, Some(slot(1))));
     }
 
     #[test]

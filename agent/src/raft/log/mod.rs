@@ -51,6 +51,12 @@ pub(crate) fn is_missing(disk: &dyn Disk) -> io::Result<bool> {
     Ok(!disk.list()?.iter().any(|name| frame::segment_number(name).is_some()))
 }
 
+/// Whether a log was begun in that directory.
+pub(crate) fn is_there(dir: &std::path::Path) -> bool {
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_str().and_then(frame::segment_number).is_some())
+}
+
 struct Shared {
     disk: Arc<dyn Disk>,
     state: Mutex<State>,
@@ -135,6 +141,25 @@ impl LogStore {
     /// Up to where entries are gone.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.shared.lock().index.purged()
+    }
+
+    /// Up to `upto` entries may go; that is on disk when this returns.
+    pub(crate) async fn purge_now(&self, upto: LogId) -> io::Result<()> {
+        let (call, purged) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            state.ready()?;
+            state.purge(upto);
+            state.waiters.push(Waiter::Call(call));
+        }
+        self.shared.work.notify_one();
+        purged.await.map_err(|_| io::Error::other("the Raft log ended before entries were purged"))?
+    }
+
+    /// Bytes that entry `from` and what follows take on disk.
+    pub(crate) fn bytes_from(&self, from: u64) -> u64 {
+        let state = self.shared.lock();
+        state.index.slot(from).map_or(0, |slot| state.end().saturating_sub(slot.position))
     }
 
     /// Waits until there is room for more frames.

@@ -46,12 +46,13 @@ pub(super) fn perform(shared: &Shared, writer: &mut Writer<'_>, batch: Batch) ->
         waiters.append(&mut state.waiters);
     }
     drop(state);
+    // First: whoever is answered stops, too, and knows less about why.
+    if let Some(text) = &failed {
+        (shared.on_failure)(text);
+    }
     shared.room.notify_waiters();
     for waiter in waiters {
         waiter.answer(failed.as_deref());
-    }
-    if let Some(text) = &failed {
-        (shared.on_failure)(text);
     }
     failed.is_none()
 }

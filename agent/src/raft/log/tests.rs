@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::StorageError;
 use openraft::storage::RaftLogStorageExt as _;
@@ -58,7 +57,7 @@ impl StoreBuilder<Config, LogStore, StateMachine, Option<tempfile::TempDir>> for
         };
         let (log, _) = open(&disk("log")).expect("a log");
         let snapshots = Arc::new(Snapshots::open(disk("snapshots"), None, |_| {}).expect("snapshots"));
-        let machine = StateMachine::new(Arc::new(View::default()), Arc::new(|_, _| {}), snapshots, Duration::ZERO);
+        let machine = StateMachine::new(Arc::new(View::default()), Arc::new(|_, _| {}), snapshots);
         Ok((dir, log, machine))
     }
 }

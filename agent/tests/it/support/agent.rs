@@ -105,6 +105,13 @@ impl Agent {
         self.wait_for_http();
     }
 
+    /// Again, and it is expected to refuse.
+    #[track_caller]
+    pub(crate) fn refused_again(&mut self) -> Ended {
+        self.child = spawn(&self.arguments, &self.log, self.host.as_ref());
+        self.ended()
+    }
+
     /// Again, somewhere else.
     #[track_caller]
     pub(crate) fn start_again_at(&mut self, address: String) {
