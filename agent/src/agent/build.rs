@@ -19,13 +19,13 @@ use crate::control::{Control, Order};
 use crate::events::{self, Bus, Relay, Sources, pump};
 use crate::gossip::seal::{Key, Seal};
 use crate::gossip::{self, Gossip, Heard};
-use crate::leader::voters::Rules;
 use crate::leader::{Duties, Membership};
 use crate::local::Local;
 use crate::logs::Logs;
 use crate::raft::bootstrap::Own;
 use crate::raft::forming::{Forming, Wanted};
 use crate::raft::{self, Raft};
+use crate::store::command::AutopilotFields;
 use crate::swim::admission::Admission;
 use crate::swim::timing::Timing;
 use crate::tasks::Tasks;
@@ -417,6 +417,7 @@ fn start_edges(
         max_conns_per_client: config.limits.http_max_conns_per_client,
         response_headers: response_headers(config)?,
         block_endpoints: config.http.block_endpoints.clone(),
+        ui: config.ui.enabled.then(|| config.ui.content_path.clone()),
     });
     let mut http_at = Vec::new();
     for listener in http {
@@ -507,15 +508,18 @@ fn rpc_limits(config: &Config) -> rpc::Limits {
     }
 }
 
-/// Which servers the leader adds, and which it cleans away.
-fn rules(config: &Config) -> Rules {
+/// Which servers the leader adds, and which it cleans away, when nobody has said so before.
+fn rules(config: &Config) -> AutopilotFields {
     let autopilot = &config.autopilot;
-    Rules {
+    AutopilotFields {
         cleanup_dead_servers: autopilot.cleanup_dead_servers,
         last_contact_threshold: autopilot.last_contact_threshold,
         max_trailing_logs: autopilot.max_trailing_logs,
-        min_quorum: autopilot.min_quorum as usize,
+        min_quorum: u64::from(autopilot.min_quorum),
         server_stabilization_time: autopilot.server_stabilization_time,
+        redundancy_zone_tag: autopilot.redundancy_zone_tag.clone(),
+        disable_upgrade_migration: autopilot.disable_upgrade_migration,
+        upgrade_version_tag: autopilot.upgrade_version_tag.clone(),
     }
 }
 

@@ -113,6 +113,7 @@ pub(super) async fn node(call: Call, _: Method) -> Result<Response, Refusal> {
     let params = call.read_params()?;
     let (meta, answer) = call.ask_with(Query::Node { node: call.tail("node name")? }, params).await?;
     let Answer::Node(found) = answer else { return Err(Error::Mismatch.into()) };
+    let meta = if found.is_some() { meta } else { meta.of_absent() };
     let found = found.map(|found| NodeServices {
         node: convert::node(&found.node),
         services: found
@@ -128,6 +129,7 @@ pub(super) async fn node_services(call: Call, _: Method) -> Result<Response, Ref
     let params = call.read_params()?;
     let (meta, answer) = call.ask_with(Query::Node { node: call.tail("node name")? }, params).await?;
     let Answer::Node(found) = answer else { return Err(Error::Mismatch.into()) };
+    let meta = if found.is_some() { meta } else { meta.of_absent() };
     let list = match found {
         Some(found) => NodeServiceList {
             node: Some(convert::node(&found.node)),

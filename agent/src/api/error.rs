@@ -16,9 +16,9 @@ pub(super) enum Error {
     Blocked,
     #[error("Missing {0}")]
     Missing(&'static str),
-    #[error("Must specify either ?id with the server's ID or ?address with IP:port of peer to remove")]
+    #[error("Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove")]
     NoPeer,
-    #[error("Must specify only one of ?id or ?address")]
+    #[error("Bad request: Must specify only one of ?id or ?address")]
     TwoPeers,
     /// `id` or `address`, and what was given.
     #[error("{0} {1:?} was not found in the Raft configuration")]
@@ -86,6 +86,11 @@ pub(super) enum Error {
     Keyring(String),
     #[error("No path to datacenter")]
     Datacenter,
+    /// As a server tells a client.
+    #[error("rpc error making call: No path to datacenter")]
+    RemoteDatacenter,
+    #[error("autopilot config not initialized yet")]
+    NoAutopilot,
     /// Why no address answered, Consul's words.
     #[error("{0}")]
     Join(String),
@@ -138,6 +143,8 @@ impl Error {
             | Self::Segments
             | Self::NoWan
             | Self::Datacenter
+            | Self::RemoteDatacenter
+            | Self::NoAutopilot
             | Self::Coordinate(_)
             | Self::Join(_)
             | Self::Event(_)

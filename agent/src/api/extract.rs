@@ -219,7 +219,9 @@ impl Call {
     /// Refuses another datacenter than ours: nothing leads there.
     pub(super) fn check_datacenter(&self) -> Result<(), Error> {
         match self.params.given("dc") {
-            Some(dc) if dc != self.context.datacenter => Err(Error::Datacenter),
+            Some(dc) if dc != self.context.datacenter => {
+                Err(if self.context.server { Error::Datacenter } else { Error::RemoteDatacenter })
+            }
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@
 //! `Refusal`. State is asked of the backend alone: nothing here knows Raft, SWIM or the store's tables.
 
 mod agent;
+mod autopilot;
 mod catalog;
 mod convert;
 mod coordinate;
@@ -21,6 +22,8 @@ mod kv;
 mod metrics;
 mod monitor;
 mod operator;
+#[cfg(test)]
+mod operator_tests;
 mod registered;
 mod reply;
 mod router;
@@ -86,6 +89,8 @@ pub struct Context {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// `http_config.block_endpoints`.
     pub block_endpoints: Vec<String>,
+    /// Where the web view will be: with a slash at both ends; none where it is off.
+    pub ui: Option<String>,
 }
 
 /// What an agent can be told to do. The root's.
@@ -99,6 +104,7 @@ pub trait Control: Send + Sync {
 
 const GET: &[Method] = &[Method::Get];
 const PUT: &[Method] = &[Method::Put];
+const GET_PUT: &[Method] = &[Method::Get, Method::Put];
 const POST: &[Method] = &[Method::Post];
 const DELETE: &[Method] = &[Method::Delete];
 const KEYS: &[Method] = &[Method::Get, Method::Post, Method::Put, Method::Delete];
@@ -136,6 +142,8 @@ static ENDPOINTS: &[Endpoint] = endpoints![
     "/v1/health/service/"                GET  health::service,
     "/v1/health/state/"                  GET  health::state,
     "/v1/kv/"                            ALL  kv::kv,
+    "/v1/operator/autopilot/configuration" GET_PUT autopilot::configuration,
+    "/v1/operator/autopilot/health"      GET  autopilot::health,
     "/v1/operator/keyring"               KEYS keyring::keyring,
     "/v1/operator/raft/configuration"    GET  operator::raft_configuration,
     "/v1/operator/raft/peer"             DELETE operator::raft_peer,

@@ -1,4 +1,4 @@
-//! `/v1/operator/…`
+//! `/v1/operator/raft/…`
 
 use axum::response::Response;
 use shared::api::operator::{RaftConfiguration, RaftServer};
@@ -7,7 +7,7 @@ use super::error::{Error, Refusal};
 use super::extract::{Call, Freshness};
 use super::reply;
 use super::router::Method;
-use crate::backend::{Consistency, Operation, Peer};
+use crate::backend::{Consistency, Operation, Peer, PeerName};
 
 pub(super) async fn raft_configuration(call: Call, _: Method) -> Result<Response, Refusal> {
     let params = call.read_params()?;
@@ -31,18 +31,14 @@ pub(super) async fn raft_configuration(call: Call, _: Method) -> Result<Response
 
 /// `DELETE /v1/operator/raft/peer`, by `?id` or `?address`.
 pub(super) async fn raft_peer(call: Call, _: Method) -> Result<Response, Refusal> {
-    call.check_datacenter()?;
-    let (id, address) = (call.params.given("id"), call.params.given("address"));
-    let peers = peers(&call).await?;
-    let (what, given, peer) = match (id, address) {
+    let name = match (call.params.get("id"), call.params.get("address")) {
         (None, None) => return Err(Error::NoPeer.into()),
         (Some(_), Some(_)) => return Err(Error::TwoPeers.into()),
-        (Some(id), None) => ("id", id, peers.iter().find(|peer| peer.id == id)),
-        (None, Some(address)) => ("address", address, peers.iter().find(|peer| peer.address == address)),
+        (Some(id), None) => PeerName::Id(id.to_owned()),
+        (None, Some(address)) => PeerName::Address(address.to_owned()),
     };
-    let id = peer.and_then(|peer| peer.id.parse::<uuid::Uuid>().ok());
-    let id = id.ok_or_else(|| Error::UnknownPeer(what, given.to_owned()))?;
-    call.context.backend.operate(Operation::Remove(id.as_u128())).await?;
+    call.check_datacenter()?;
+    call.context.backend.remove_peer(name).await?;
     Ok(reply::empty())
 }
 

@@ -56,6 +56,11 @@ impl Meta {
         Self { index: index.max(1), known_leader, last_contact_ms: 0, freshness: None }
     }
 
+    /// Of a node that is not there, gone or never seen. Who waits from 1 on waits until it is there.
+    pub(super) fn of_absent(self) -> Self {
+        Self { index: 1, ..self }
+    }
+
     fn of_nothing() -> Self {
         Self { index: 1, known_leader: false, last_contact_ms: 0, freshness: None }
     }

@@ -16,6 +16,10 @@ use super::extract::{Call, Params, unescape_path};
 use super::{Context, ENDPOINTS, reply};
 use crate::clock;
 
+/// Under the address that `ui` opens.
+const NO_WEB_VIEW: &str =
+    "The web view is not built yet. The console shows the cluster in a terminal; the HTTP API is under /v1/.\n";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
@@ -176,7 +180,19 @@ async fn dispatch(context: Arc<Context>, request: Request, peer: SocketAddr, sto
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
             return reply::redirect(&parts.method, &format!("{}{query}", escape_path(&to)));
         }
-        Route::Root => return reply::text(StatusCode::OK, "Consul Agent"),
+        Route::Root => {
+            return match &context.ui {
+                Some(ui) if ui != "/" => reply::redirect(&parts.method, ui),
+                Some(_) => reply::text(StatusCode::NOT_FOUND, NO_WEB_VIEW),
+                None => reply::text(StatusCode::OK, "Consul Agent"),
+            };
+        }
+        Route::Unknown if context.ui.as_ref().is_some_and(|ui| format!("{path}/") == *ui) => {
+            return reply::redirect(&parts.method, &format!("{path}/"));
+        }
+        Route::Unknown if context.ui.as_ref().is_some_and(|ui| path.starts_with(ui)) => {
+            return reply::text(StatusCode::NOT_FOUND, NO_WEB_VIEW);
+        }
         Route::Unknown => return reply::bare(StatusCode::NOT_FOUND),
     };
     let gzip = reply::accepts_gzip(&parts.headers);

@@ -185,6 +185,7 @@ impl Lab {
             max_conns_per_client: 2,
             response_headers: Vec::new(),
             block_endpoints: vec!["/v1/agent/reload".to_owned()],
+            ui: None,
         };
         Self { context: Arc::new(context), tasks }
     }
@@ -249,6 +250,19 @@ async fn requests_that_are_wrong_are_refused_in_the_reference_s_words() {
         ("GET /v1/health/service/consul?passing=maybe", 400, "Invalid value for ?passing"),
         ("GET /v1/agent/monitor?loglevel=off", 400, "Bad request: Unknown log level: off"),
         ("GET /v1/kv/a?dc=nope", 500, "No path to datacenter"),
+        ("GET /v1/operator/autopilot/configuration?dc=nope", 500, "No path to datacenter"),
+        ("PUT /v1/operator/autopilot/configuration", 400, "Bad request: Error parsing autopilot config: EOF"),
+        ("POST /v1/operator/autopilot/configuration", 405, "method POST not allowed"),
+        ("GET /v1/operator/autopilot/configuration", 500, "autopilot config not initialized yet"),
+        ("PUT /v1/operator/autopilot/health", 405, "method PUT not allowed"),
+        (
+            "DELETE /v1/operator/raft/peer",
+            400,
+            "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+        ),
+        ("DELETE /v1/operator/raft/peer?id=a&address=b", 400, "Bad request: Must specify only one of ?id or ?address"),
+        ("DELETE /v1/operator/raft/peer?id=&dc=nope", 500, "No path to datacenter"),
+        ("DELETE /v1/operator/raft/peer?id=", 500, "id \"\" was not found in the Raft configuration"),
         ("GET /v1/catalog/datacenters?dc=nope", 200, "[\"dc1\"]"),
         ("GET /v1/agent/members?segment=x", 500, "Network segments are not supported in this version of Consul"),
         ("GET /v1/agent/members?segment=x&wan=1", 400, "Cannot provide a segment with wan=true"),

@@ -15,6 +15,8 @@ mod wire;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use shared::api::operator::OperatorHealth;
 use shared::event::RaftState;
 use tokio::time::timeout;
 
@@ -141,6 +143,13 @@ pub struct Peer {
     pub leads: bool,
 }
 
+/// How an operator names a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerName {
+    Id(String),
+    Address(String),
+}
+
 /// Who leads and who is in the Raft configuration, as some server sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -203,6 +212,29 @@ impl Backend {
         }
     }
 
+    /// Takes a server out of the Raft configuration.
+    pub async fn remove_peer(&self, peer: PeerName) -> Result<(), Error> {
+        match self.carry(Asker::Anyone, Asked::RemovePeer(peer)).await? {
+            Told::Operated(_) => Ok(()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// How the servers are, as their leader saw them last.
+    pub async fn health(&self) -> Result<OperatorHealth, Error> {
+        match self.carry(Asker::Anyone, Asked::Health).await? {
+            Told::Health(health) => Ok(health),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// For those who ask this server while it leads in `term`.
+    pub fn tell_health(&self, term: u64, health: OperatorHealth) {
+        if let Some(server) = &self.own {
+            server.tell_health(term, health);
+        }
+    }
+
     /// What this agent knows of Raft by itself. Never blocks.
     pub fn status(&self) -> Status {
         self.own.as_ref().map_or_else(Status::default, Server::status)
@@ -227,9 +259,9 @@ impl Backend {
     async fn carry(&self, asker: Asker, mut asked: Asked) -> Result<Told, Error> {
         let what = match &asked {
             Asked::Read { consistency, .. } => What::Read((*consistency).into()),
-            Asked::Write(_) | Asked::Operate(_) => What::Write,
+            Asked::Write(_) | Asked::Operate(_) | Asked::RemovePeer(_) => What::Write,
             Asked::Cluster { stale: true } => What::Read(Consistency::Stale),
-            Asked::Cluster { stale: false } => What::Read(Consistency::Default),
+            Asked::Cluster { stale: false } | Asked::Health => What::Read(Consistency::Default),
         };
         let began = clock::now();
         let mut hold = began + self.options.rpc_hold_timeout;

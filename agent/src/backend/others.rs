@@ -210,10 +210,10 @@ pub(super) async fn unless(
     }
     let moved = || Error::Unreachable("the server was lost while it was asked".to_owned());
     match asked {
-        Asked::Write(_) | Asked::Operate(_) => {
+        Asked::Write(_) | Asked::Operate(_) | Asked::RemovePeer(_) => {
             timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved())))
         }
-        Asked::Read { .. } | Asked::Cluster { .. } => Err(Trouble::Untouched(moved())),
+        Asked::Read { .. } | Asked::Cluster { .. } | Asked::Health => Err(Trouble::Untouched(moved())),
     }
 }
 
@@ -226,7 +226,7 @@ fn rebalance_after() -> Duration {
 fn longest(asked: &Asked, options: &Options) -> Duration {
     let held = options.rpc_hold_timeout + SLACK;
     match asked {
-        Asked::Write(_) | Asked::Operate(_) => held + WRITE_TIME_MAX,
+        Asked::Write(_) | Asked::Operate(_) | Asked::RemovePeer(_) => held + WRITE_TIME_MAX,
         Asked::Read { min_index: 1.., wait_ms, .. } => {
             let wait = match wait_ms {
                 0 => options.default_query_time,
@@ -235,7 +235,7 @@ fn longest(asked: &Asked, options: &Options) -> Duration {
             let wait = wait.min(options.max_query_time);
             held + wait + wait / super::server::JITTER_FRACTION
         }
-        Asked::Read { .. } | Asked::Cluster { .. } => held,
+        Asked::Read { .. } | Asked::Cluster { .. } | Asked::Health => held,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use shared::api::operator::OperatorHealth;
 use shared::event::{RaftPeer, RaftState, Role};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -16,12 +17,12 @@ use tokio::time::timeout;
 use super::forward::{Place, Trouble};
 use super::watches::WAITING_MAX;
 use super::wire::{self, Asked, Told};
-use super::{Consistency, Error, Options, Peer, ReadOptions, Reply, Seen, Status, Watches};
+use super::{Consistency, Error, Options, Peer, PeerName, ReadOptions, Reply, Seen, Status, Watches};
 use crate::clock;
 use crate::moment::Moment;
 use crate::raft::{ChangeError, Operation, Raft, WriteError};
 use crate::store::command::{Command, Outcome};
-use crate::store::query::Query;
+use crate::store::query::{Answer, Query};
 
 /// Consul gives an append 30 seconds; what becomes of it after that nobody here can tell.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ pub(super) struct Server {
     options: Options,
     seen: Arc<Leadership>,
     dice: Arc<Mutex<SmallRng>>,
+    /// How the servers are, and in which term this one led when it saw them so.
+    health: Arc<watch::Sender<Option<(u64, OperatorHealth)>>>,
 }
 
 /// What was seen of leadership.
@@ -52,7 +55,8 @@ impl Server {
     pub(super) fn new(raft: Raft, watches: Watches, options: Options) -> Self {
         let dice = Arc::new(Mutex::new(SmallRng::from_os_rng()));
         let state = raft.state();
-        Self { raft, state, watches, options, seen: Arc::default(), dice }
+        let (health, _) = watch::channel(None);
+        Self { raft, state, watches, options, seen: Arc::default(), dice, health: Arc::new(health) }
     }
 
     /// Answers here what `forward` sent here.
@@ -65,6 +69,8 @@ impl Server {
             Asked::Write(command) => self.write(command.clone()).await,
             Asked::Cluster { .. } => Ok(self.seen().into()),
             Asked::Operate(operation) => self.operate(*operation).await,
+            Asked::RemovePeer(peer) => self.remove_peer(peer).await,
+            Asked::Health => self.health(hold).await,
         }
     }
 
@@ -73,8 +79,9 @@ impl Server {
             Consistency::Stale => self.has_state(hold).await.map_err(Trouble::Final)?,
             other => self.may_answer(other, hold).await?,
         }
+        let is_news = |reply: &Reply| reply.index > options.min_index && !is_still_absent(reply, options.min_index);
         let reply = self.answer(query);
-        if options.min_index == 0 || reply.index > options.min_index {
+        if options.min_index == 0 || is_news(&reply) {
             return Ok(reply);
         }
         let watch = self.watches.watch(query.into()).ok_or(Trouble::Final(Error::TooManyWaiting(WAITING_MAX)))?;
@@ -83,7 +90,7 @@ impl Server {
                 // Before the look, so that no change falls between the two.
                 let changed = watch.changed();
                 let reply = self.answer(query);
-                if reply.index > options.min_index {
+                if is_news(&reply) {
                     return reply;
                 }
                 changed.await;
@@ -99,6 +106,36 @@ impl Server {
             ChangeError::Busy | ChangeError::Refused(_) => Trouble::Final(Error::Refused(error.to_string())),
             ChangeError::Unknown(reason) => Trouble::Final(Error::OutcomeUnknown(reason)),
         })
+    }
+
+    async fn remove_peer(&self, peer: &PeerName) -> Result<Told, Trouble> {
+        let (what, given) = match peer {
+            PeerName::Id(id) => ("id", id),
+            PeerName::Address(address) => ("address", address),
+        };
+        let is_meant = |peer: &&RaftPeer| if what == "id" { peer.id == *given } else { peer.address == *given };
+        let found = self.state.borrow().peers.iter().find(is_meant).and_then(|peer| peer.id.parse::<uuid::Uuid>().ok());
+        match found {
+            Some(id) => self.operate(Operation::Remove(id.as_u128())).await,
+            None => {
+                let text = format!("{what} {given:?} was not found in the Raft configuration");
+                Err(Trouble::Final(Error::Refused(text)))
+            }
+        }
+    }
+
+    pub(super) fn tell_health(&self, term: u64, health: OperatorHealth) {
+        self.health.send_replace(Some((term, health)));
+    }
+
+    /// Of this leadership, whose first look may be to come.
+    async fn health(&self, hold: Moment) -> Result<Told, Trouble> {
+        let term = self.state.borrow().term;
+        let mut seen = self.health.subscribe();
+        let looked = seen.wait_for(|seen| seen.as_ref().is_some_and(|(of, _)| *of >= term));
+        let seen = timeout(hold.since(clock::now()), looked).await;
+        let seen = seen.ok().and_then(Result::ok).and_then(|seen| seen.as_ref().map(|(_, health)| health.clone()));
+        seen.map(Told::Health).ok_or(Trouble::Untouched(Error::NoLeader))
     }
 
     async fn write(&self, command: Command) -> Result<Told, Trouble> {
@@ -227,6 +264,11 @@ fn place(state: &RaftState) -> Place {
         (Role::Leader, _) => Place::Leader { confirmed: state.confirmed },
         (_, leader) => Place::Follower { leader: leader.clone() },
     }
+}
+
+/// Who was told that a node is not there has index 1, as at the reference, and waits for it to come.
+fn is_still_absent(reply: &Reply, min_index: u64) -> bool {
+    min_index == 1 && matches!(reply.answer, Answer::Node(None))
 }
 
 /// A leader that lost its quorum still calls itself one; a follower has it from the leader itself.

@@ -92,6 +92,55 @@ async fn a_blocking_read_of_a_node_ends_when_the_node_goes() {
 }
 
 #[tokio::test]
+async fn who_was_told_that_a_node_is_not_there_waits_for_it_to_come() {
+    let server = Server::alone().await;
+    let node = || NodeFields { name: "n".to_owned(), ..NodeFields::default() };
+    let there = || Registration { node: node(), ..Default::default() }.into();
+    server.backend.write(there()).await.expect("written");
+    let gone = Command::Deregister(Deregistration::Node { node: "n".to_owned() });
+    server.backend.write(gone).await.expect("written");
+    let options = ReadOptions { min_index: 1, ..ReadOptions::default() };
+    let comes = async {
+        server.waiting(1).await;
+        server.backend.write(there()).await.expect("written").0
+    };
+    let query = Query::Node { node: "n".to_owned() };
+    let (reply, index) = soon(async { tokio::join!(server.backend.read(query, options), comes) }).await;
+    let reply = reply.expect("read");
+    assert!(reply.index == index && matches!(reply.answer, Answer::Node(Some(_))), "{reply:?}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_server_is_removed_by_its_name_and_one_that_is_none_is_refused() {
+    let server = Server::alone().await;
+    for (peer, text) in [
+        (PeerName::Id("x".to_owned()), "id \"x\" was not found in the Raft configuration"),
+        (PeerName::Address(String::new()), "address \"\" was not found in the Raft configuration"),
+    ] {
+        let refused = server.backend.remove_peer(peer).await.expect_err("refused");
+        assert_eq!(refused.to_string(), text);
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn health_is_told_once_this_leadership_has_looked() {
+    let server = Server::alone().await;
+    server.backend.write(set("a", "1")).await.expect("it leads");
+    let term = server.raft.state().borrow().term;
+    let health = |tolerance| OperatorHealth { healthy: true, failure_tolerance: tolerance, servers: Vec::new() };
+    server.backend.tell_health(term - 1, health(7));
+    let looks = async {
+        tokio::task::yield_now().await;
+        server.backend.tell_health(term, health(1));
+    };
+    let (told, ()) = soon(async { tokio::join!(server.backend.health(), looks) }).await;
+    assert_eq!(told.expect("told"), health(1));
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_blocking_read_ends_with_its_wait() {
     let server = Server::alone().await;
     let (index, _) = server.backend.write(set("a", "1")).await.expect("written");

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shared::api::operator::OperatorHealth;
 
-use super::{Consistency, Error, Operation, Peer, ReadOptions, Reply, Seen};
+use super::{Consistency, Error, Operation, Peer, PeerName, ReadOptions, Reply, Seen};
 use crate::store::command::{Command, Outcome};
 use crate::store::query::{Answer, Query};
 
@@ -37,6 +38,10 @@ pub(super) enum Asked {
     },
     /// What only the leader does to the configuration of Raft.
     Operate(Operation),
+    /// Take that server out of the configuration of Raft.
+    RemovePeer(PeerName),
+    /// How the servers are, as the leader sees them.
+    Health,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,7 @@ pub(super) enum Told {
     Cluster { leader: String, peers: Vec<ToldPeer> },
     Failed { hops: u8, why: Failure },
     Operated(String),
+    Health(OperatorHealth),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,10 +175,14 @@ pub(super) fn error(hops: u8, why: Failure) -> Error {
 mod tests {
     use std::sync::Arc;
 
+    use shared::api::operator::ServerHealth;
+
     use super::*;
     use crate::rpc::payload::{decode, encode};
-    use crate::store::command::{CheckFields, CheckStatus, KvCommand, NodeFields, ServiceFields};
-    use crate::store::query::{Check, InstanceHealth, KvEntry, Node, NodeHealth, NodeServices, Service};
+    use crate::store::command::{AutopilotFields, CheckFields, CheckStatus, KvCommand, NodeFields, ServiceFields};
+    use crate::store::query::{
+        AutopilotEntry, Check, InstanceHealth, KvEntry, Node, NodeHealth, NodeServices, Service,
+    };
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -220,6 +230,10 @@ mod tests {
         check_ask(Asked::Cluster { stale: true }, "01010201");
         check_ask(Asked::Operate(Operation::Remove(300)), "01010300ac02");
         check_ask(Asked::Operate(Operation::Transfer(None)), "0101030100");
+        check_ask(read(Query::Autopilot), "0101000c02ac0205");
+        check_ask(Asked::RemovePeer(PeerName::Id(text("i"))), "010104000169");
+        check_ask(Asked::RemovePeer(PeerName::Address(text("a"))), "010104010161");
+        check_ask(Asked::Health, "010105");
     }
 
     #[test]
@@ -289,6 +303,34 @@ mod tests {
         check_told(&failed(Failure::Refused(text("x"))), "010301040178");
         check_told(&failed(Failure::TooManyWaiting(300)), "01030105ac02");
         check_told(&failed(Failure::Unreachable(text("x"))), "010301060178");
+    }
+
+    #[test]
+    fn later_answers_decode() {
+        let text = |s: &str| s.to_owned();
+        let fields = AutopilotFields { cleanup_dead_servers: true, max_trailing_logs: 250, ..Default::default() };
+        let entry = AutopilotEntry { fields, create_index: 4, modify_index: 5 };
+        let answer = Answer::Autopilot(Some(Arc::new(entry)));
+        check_told(
+            &Told::Read { index: 7, answer, known_leader: true, last_contact_ms: 0 },
+            "0100070a01010000fa0100000000000004050100",
+        );
+        let server = ServerHealth {
+            id: text("i"),
+            name: text("n"),
+            address: text("a"),
+            serf_status: text("alive"),
+            version: text("1.8.7"),
+            leader: true,
+            last_contact: text("0s"),
+            last_term: 2,
+            last_index: 300,
+            healthy: true,
+            voter: true,
+            stable_since: text("x"),
+        };
+        let health = OperatorHealth { healthy: false, failure_tolerance: 1, servers: vec![server] };
+        check_told(&Told::Health(health), "01050001010169016e016105616c69766505312e382e370102307302ac0201010178");
     }
 
     #[test]

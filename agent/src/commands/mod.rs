@@ -4,6 +4,7 @@
 //! verbs has a file; each says what it prints and reads, and asks an agent through [`shared::http`] only.
 
 mod agent;
+mod autopilot;
 mod catalog;
 mod connection;
 mod event;

@@ -1,4 +1,4 @@
-//! `operator raft list-peers`: the servers as Raft has them.
+//! `operator raft`: the servers as Raft has them; `autopilot` has the rules for them.
 
 use shared::api::operator::RaftConfiguration;
 
@@ -9,7 +9,7 @@ pub(super) const GROUP: Group = Group {
     path: "operator",
     synopsis: "Tools for those who run a cluster",
     about: "  Tools for those who run a cluster, such as a look at its Raft. Run one without\n  arguments for its help.",
-    words: &[Word::Group(&RAFT)],
+    words: &[Word::Group(&super::autopilot::GROUP), Word::Group(&RAFT)],
 };
 
 const RAFT: Group = Group {

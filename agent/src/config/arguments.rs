@@ -97,9 +97,9 @@ const OWN: &[Flag] = &[
     switch("server", "Makes this agent a server."),
     number("server-port", "Port for other servers."),
     switch("syslog", "Writes the log to syslog."),
-    switch("ui", "Without effect: the user interface is the console."),
-    text("ui-content-path", "Without effect: the user interface is the console."),
-    text("ui-dir", "Without effect: the user interface is the console."),
+    switch("ui", "Opens the address of the web view, which is not built yet and says so."),
+    text("ui-content-path", "Where the web view will be; by default /ui/."),
+    text("ui-dir", "Without effect: pages of your own are not served."),
 ];
 
 const TABLES: &[&[Flag]] = &[SHARED, OWN];
@@ -189,8 +189,8 @@ fn value(parsed: &flags::Parsed, flag: &Flag) -> Option<Value> {
     }
     Some(match flag.kind {
         Kind::Bool | Kind::BoolValue => Value::Bool(parsed.is_on(flag.name)),
-        Kind::IntValue | Kind::Uint => Value::from(parsed.given_int(flag.name).unwrap_or(0)),
-        Kind::String | Kind::Duration => Value::from(parsed.text(flag.name)),
+        Kind::IntValue | Kind::Uint | Kind::UintValue => Value::from(parsed.given_int(flag.name).unwrap_or(0)),
+        Kind::String | Kind::Duration | Kind::DurationValue => Value::from(parsed.text(flag.name)),
         Kind::List if flag.name == "node-meta" => {
             let pair = |text: &String| {
                 let (key, value) = text.split_once(':').unwrap_or((text, ""));

@@ -27,6 +27,8 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Works,
+    /// Does a part; one notice says what is missing.
+    Partly(&'static str),
     /// Accepted; one notice says why it changes nothing.
     Harmless(&'static str),
     /// The agent does not start unless the value asks for nothing (`false`, `""`, `[]`, `-1`).
@@ -91,6 +93,7 @@ pub fn listing() -> String {
     for key in TABLE {
         let (standing, why) = match key.standing {
             Standing::Works => ("works", ""),
+            Standing::Partly(why) => ("partly", why),
             Standing::Harmless(why) => ("harmless", why),
             Standing::Refused(why) => ("refused", why),
         };

@@ -129,6 +129,11 @@ fn notices(said: &Arguments, written: &Written) -> Vec<Notice> {
     }
     for (path, given) in written.iter() {
         let Found::Key(key) = keys::find(path) else { continue };
+        if let Standing::Partly(why) = key.standing
+            && !keys::is_off(&given.value)
+        {
+            all.push(Notice { is_warning: false, text: format!("{path}: {why}: place={:?}", given.place) });
+        }
         if let Standing::Harmless(why) = key.standing {
             // What asks for nothing deserves no word.
             if !keys::is_off(&given.value) && ![table::ENTERPRISE, table::DEPRECATED].contains(&why) {

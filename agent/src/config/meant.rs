@@ -369,11 +369,8 @@ fn http(v: &mut Values<'_>, config: &mut Config) {
         kv_max_value_size: v.count("limits.kv_max_value_size", standard.kv_max_value_size),
         txn_max_req_len: v.count("limits.txn_max_req_len", standard.txn_max_req_len),
     };
-    config.ui = Ui {
-        enabled: v.bool("ui").unwrap_or(config.dev),
-        content_path: v.filled("ui_content_path").unwrap_or_else(|| "/ui/".to_owned()),
-        dir: v.path("ui_dir"),
-    };
+    config.ui =
+        Ui { enabled: v.bool("ui").unwrap_or(config.dev), content_path: ui_content_path(v), dir: v.path("ui_dir") };
     config.default_query_time = v.duration("default_query_time", config.default_query_time);
     config.max_query_time = v.duration("max_query_time", config.max_query_time);
     config.session_ttl_min = v.duration("session_ttl_min", config.session_ttl_min);
@@ -447,4 +444,20 @@ fn encryption(v: &mut Values<'_>, config: &mut Config) {
     };
     let text = format!("encrypt has invalid key: {problem}");
     v.problems.push(Problem { key: "encrypt".to_owned(), text, form: Form::Bare, detail: String::new() });
+}
+
+/// With a slash at both ends; what Consul refuses is refused in its words.
+fn ui_content_path(v: &mut Values<'_>) -> String {
+    let given = v.filled("ui_content_path").unwrap_or_else(|| "ui".to_owned());
+    let is_version = |part: &[u8]| part[0] == b'v' && part[1].is_ascii_digit();
+    if !given.chars().all(|c| c.is_ascii_alphanumeric() || "-_/".contains(c)) {
+        let text = format!("ui-content-path can only contain alphanumeric, -, _, or /. received: {given}");
+        v.refuse("ui_content_path", text);
+    } else if given.as_bytes().windows(2).any(is_version) {
+        v.refuse("ui_content_path", format!("ui-content-path cannot have 'v[0-9]'. received: {given}"));
+    }
+    match given.trim_matches('/') {
+        "" => "/".to_owned(),
+        path => format!("/{path}/"),
+    }
 }

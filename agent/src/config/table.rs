@@ -21,10 +21,15 @@ const METRICS: &str = "metrics are read at /v1/agent/metrics; nothing is pushed"
 const DEFINITIONS: &str = "a check is only read within the service it belongs to";
 const RPC_LIMITS: &str = "the rate of requests between agents is not limited yet, only their number";
 const NO_CACHE: &str = "the agent cache is not built; every answer is fresh";
-const CONSOLE: &str = "the user interface is the console";
+const NO_WEB_VIEW: &str = "the web view is not built yet, its address says so; the user interface is the console";
+const NO_OWN_PAGES: &str = "pages of your own are not served; the user interface is the console";
 
 const fn works(path: &'static str, kind: Kind) -> Key {
     Key { path, kind, standing: Standing::Works }
+}
+
+const fn partly(path: &'static str, kind: Kind, what: &'static str) -> Key {
+    Key { path, kind, standing: Standing::Partly(what) }
 }
 
 const fn harmless(path: &'static str, kind: Kind, why: &'static str) -> Key {
@@ -264,9 +269,9 @@ pub(super) const TABLE: &[Key] = &[
     harmless("tls_min_version", Text, WITHOUT_TLS),
     harmless("tls_prefer_server_cipher_suites", Bool, WITHOUT_TLS),
     harmless("translate_wan_addrs", Bool, "there is one datacenter, and nothing to translate"),
-    harmless("ui", Bool, CONSOLE),
-    harmless("ui_content_path", Text, CONSOLE),
-    harmless("ui_dir", Text, CONSOLE),
+    partly("ui", Bool, NO_WEB_VIEW),
+    works("ui_content_path", Text),
+    harmless("ui_dir", Text, NO_OWN_PAGES),
     harmless("unix_sockets.group", Text, "sockets of the file system are not listened on"),
     harmless("unix_sockets.mode", Text, "sockets of the file system are not listened on"),
     harmless("unix_sockets.user", Text, "sockets of the file system are not listened on"),

@@ -229,7 +229,12 @@ fn guide_3_is_taken_as_printed() {
         ]
     );
     let notices: Vec<String> = loaded.notices.iter().map(Notice::to_string).collect();
-    assert_eq!(notices, [format!("ui changes nothing here: the user interface is the console: place={path:?}")]);
+    assert_eq!(
+        notices,
+        [format!(
+            "ui: the web view is not built yet, its address says so; the user interface is the console: place={path:?}"
+        )]
+    );
 }
 
 #[test]

@@ -19,8 +19,10 @@ pub enum Kind {
     IntValue,
     /// Decimal, or with a prefix: 0x, 0o, 0b, 0.
     Uint,
+    UintValue,
     /// Consul keeps durations of its agent as texts and refuses them later; a verb reads them here.
     Duration,
+    DurationValue,
     /// May be given more than once; all values are kept in order.
     List,
     /// As a list, of `key=value`.
@@ -46,7 +48,7 @@ impl Flag {
             Kind::Uint => "uint",
             Kind::Duration => "duration",
             Kind::Bool | Kind::BoolValue => "",
-            Kind::IntValue | Kind::List | Kind::Pairs => "value",
+            Kind::IntValue | Kind::UintValue | Kind::DurationValue | Kind::List | Kind::Pairs => "value",
         };
         Self { name, kind, value, help, default: "" }
     }
@@ -121,7 +123,7 @@ impl Parsed {
         self.given_text(name).and_then(|text| text.parse().ok())
     }
 
-    /// The value of a `Uint`, or 0.
+    /// The value of a `Uint` or a `UintValue`, or 0.
     pub fn uint(&self, name: &str) -> u64 {
         to_uint(self.text(name)).unwrap_or(0)
     }
@@ -190,8 +192,12 @@ fn accept(flag: &Flag, value: &str) -> Result<(), Error> {
             to_bool(value).is_none().then(|| format!("strconv.ParseBool: parsing {value:?}: invalid syntax"))
         }
         Kind::Uint => to_uint(value).err().map(|fault| fault.brief().to_owned()),
+        Kind::UintValue => {
+            to_uint(value).err().map(|fault| format!("strconv.ParseUint: parsing {value:?}: {}", fault.long()))
+        }
         Kind::IntValue => to_int(value).err().map(|fault| format!("strconv.Atoi: parsing {value:?}: {}", fault.long())),
         Kind::Duration => duration::parse(value).err().map(|_| "parse error".to_owned()),
+        Kind::DurationValue => duration::parse(value).err().map(|fault| fault.to_string()),
     };
     let Some(reason) = reason else { return Ok(()) };
     let (name, value) = (flag.name.to_owned(), value.to_owned());

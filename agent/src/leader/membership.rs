@@ -4,27 +4,44 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shared::event::MemberState;
-use tokio::time::timeout;
+use shared::event::{MemberState, RaftState};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Duties;
-use super::voters::{Change, Follows, Led, Voters, Why};
+use super::health::{Follows, Healths, Led, Rules};
+use super::voters::{Change, Voters, Why};
+use crate::backend::{Backend, Error, ReadOptions};
 use crate::clock;
 use crate::gossip::Gossip;
-use crate::raft::{ChangeError, Raft};
+use crate::raft::{ChangeError, Follower, Raft};
+use crate::store::command::{AutopilotCommand, AutopilotFields};
+use crate::store::query::{Answer, Query};
 
 /// Before another try at a change that did not come about.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Consul's: how often it is looked how the servers are.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the changes need from the root.
 #[derive(Clone)]
 pub struct Membership {
     pub raft: Raft,
     pub lan: Gossip,
-    pub rules: super::voters::Rules,
+    /// Of the configuration: written to the state when there are none, which then count.
+    pub rules: AutopilotFields,
     /// This server formed its cluster alone.
     pub bootstrap: bool,
+}
+
+/// What was seen of this leadership.
+struct Seen {
+    voters: Voters,
+    healths: Healths,
+    rules: Rules,
+    /// The modify index of the rules.
+    rules_index: u64,
 }
 
 impl Membership {
@@ -33,32 +50,47 @@ impl Membership {
         let mut members = duties.members.clone();
         let mut state = duties.raft.clone();
         let mut lost = self.raft.lost_news();
-        let mut voters = Voters::default();
+        let (rules_index, rules) = self.stored(&duties.backend).await;
+        let mut seen = Seen { voters: Voters::default(), healths: Healths::default(), rules, rules_index };
         loop {
-            let seen = members.borrow_and_update().clone();
+            let now_members = members.borrow_and_update().clone();
             let now = state.borrow_and_update().clone();
             lost.mark_unchanged();
-            let again_in = match self.step(duties, &mut voters, &now, &seen).await {
-                Ok(again_in) => again_in,
+            let again_in = match self.step(duties, &mut seen, &now, &now_members).await {
+                Ok(again_in) => again_in.unwrap_or(LOOK_EVERY),
                 Err(error) => {
                     tracing::debug!(target: "agent.server", %error, "the Raft configuration could not be changed yet");
-                    Some(RETRY_AFTER)
+                    RETRY_AFTER
                 }
             };
-            let configuration = |s: &shared::event::RaftState| s.peers != now.peers;
-            let changed = async {
-                tokio::select! {
-                    changed = members.changed() => changed.is_ok(),
-                    changed = state.wait_for(configuration) => changed.is_ok(),
-                    changed = lost.changed() => changed.is_ok(),
+            let configuration = |s: &RaftState| s.peers != now.peers;
+            tokio::select! {
+                changed = members.changed() => if changed.is_err() { return },
+                changed = state.wait_for(configuration) => if changed.is_err() { return },
+                changed = lost.changed() => if changed.is_err() { return },
+                (index, rules) = next_rules(&duties.backend, seen.rules_index) => {
+                    (seen.rules_index, seen.rules) = (index, rules);
+                    tracing::info!(target: "agent.server.autopilot", ?rules, "the rules of autopilot have changed");
                 }
+                () = sleep(again_in) => {}
+            }
+        }
+    }
+
+    /// The rules in force; the first leader writes those of its configuration.
+    async fn stored(&self, backend: &Backend) -> (u64, Rules) {
+        loop {
+            let failure = match read_rules(backend, 0).await {
+                Ok(Some(found)) => return found,
+                Ok(None) => {
+                    let first = AutopilotCommand::Cas { fields: self.rules.clone(), index: 0 };
+                    backend.write(first.into()).await.err()
+                }
+                Err(failure) => Some(failure),
             };
-            let goes_on = match again_in {
-                Some(again_in) => timeout(again_in, changed).await.unwrap_or(true),
-                None => changed.await,
-            };
-            if !goes_on {
-                return;
+            if let Some(error) = failure {
+                tracing::debug!(target: "agent.server.autopilot", %error, "the rules of autopilot are not known yet");
+                sleep(RETRY_AFTER).await;
             }
         }
     }
@@ -66,25 +98,30 @@ impl Membership {
     async fn step(
         &self,
         duties: &Duties,
-        voters: &mut Voters,
-        state: &shared::event::RaftState,
+        seen: &mut Seen,
+        state: &RaftState,
         members: &[MemberState],
     ) -> Result<Option<Duration>, ChangeError> {
-        if self.raft.is_changing() {
-            self.raft.finish_change().await?;
-        }
-        let followers: BTreeMap<String, Follows> = (self.raft.followers().into_iter())
-            .map(|f| (f.id.to_string(), Follows { matched: f.matched, silent: f.silent, lost: f.lost }))
-            .collect();
+        let follows =
+            |f: Follower| Follows { matched: f.matched, matched_term: f.matched_term, silent: f.silent, lost: f.lost };
+        let followers: BTreeMap<String, Follows> =
+            (self.raft.followers().into_iter()).map(|f| (f.id.to_string(), follows(f))).collect();
         let led = Led {
             server_id: &duties.server_id,
             datacenter: &duties.datacenter,
             bootstrap: self.bootstrap,
+            term: state.term,
             last_log: state.last_log,
+            heartbeat: self.raft.heartbeat(),
             peers: &state.peers,
             followers: &followers,
         };
-        let plan = voters.plan(clock::now(), &self.rules, &led, members);
+        let health = seen.healths.look((clock::now(), clock::wall()), &seen.rules, &led, members);
+        duties.backend.tell_health(state.term, health);
+        if self.raft.is_changing() {
+            self.raft.finish_change().await?;
+        }
+        let plan = seen.voters.plan(clock::now(), &seen.rules, &led, members, &seen.healths);
         for text in plan.told {
             tracing::error!(target: "agent.server", "{text}");
         }
@@ -137,5 +174,33 @@ impl Membership {
             }
         }
         Ok(())
+    }
+}
+
+/// The next rules after those of `index`. Ends only when there are some.
+async fn next_rules(backend: &Backend, index: u64) -> (u64, Rules) {
+    loop {
+        match read_rules(backend, index).await {
+            Ok(Some(found)) if found.0 != index => return found,
+            Ok(_) => {}
+            Err(_) => sleep(RETRY_AFTER).await,
+        }
+    }
+}
+
+/// The rules after those of `index`, or the same once the time of a read is over.
+async fn read_rules(backend: &Backend, index: u64) -> Result<Option<(u64, Rules)>, Error> {
+    let options = ReadOptions { min_index: index, ..ReadOptions::default() };
+    let Answer::Autopilot(entry) = backend.read(Query::Autopilot, options).await?.answer else { return Ok(None) };
+    Ok(entry.map(|entry| (entry.modify_index, rules(&entry.fields))))
+}
+
+fn rules(fields: &AutopilotFields) -> Rules {
+    Rules {
+        cleanup_dead_servers: fields.cleanup_dead_servers,
+        last_contact_threshold: fields.last_contact_threshold,
+        max_trailing_logs: fields.max_trailing_logs,
+        min_quorum: usize::try_from(fields.min_quorum).unwrap_or(usize::MAX),
+        server_stabilization_time: fields.server_stabilization_time,
     }
 }

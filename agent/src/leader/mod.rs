@@ -3,6 +3,7 @@
 //! The root starts them on every server; they rest while another server leads. Gossip and Raft come
 //! as watches. Nothing here knows HTTP, DNS or how an election goes.
 
+pub mod health;
 mod membership;
 pub mod plan;
 mod reconcile;

@@ -10,66 +10,19 @@ use std::time::Duration;
 use shared::addr::host_port;
 use shared::event::{MemberState, MemberStatus, RaftPeer};
 
+use super::health::{Healths, Led, Rules};
 use crate::moment::Moment;
 
-/// Consul's `autopilot` settings.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// Remove servers that failed.
-    pub cleanup_dead_servers: bool,
-    /// One that is silent for longer is not healthy.
-    pub last_contact_threshold: Duration,
-    /// One that lacks more entries is not healthy.
-    pub max_trailing_logs: u64,
-    /// Never fewer voters than this by cleaning up.
-    pub min_quorum: usize,
-    /// Healthy for so long before it votes.
-    pub server_stabilization_time: Duration,
-}
-
-impl Default for Rules {
-    /// Consul's.
-    fn default() -> Self {
-        Self {
-            cleanup_dead_servers: true,
-            last_contact_threshold: Duration::from_millis(200),
-            max_trailing_logs: 250,
-            min_quorum: 0,
-            server_stabilization_time: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Consul looks every ten seconds, and removes who is dead by then.
-const DEAD_FOR: Duration = Duration::from_secs(10);
+/// Consul looks every ten seconds of a leadership, and removes who is dead by then: one that was killed has
+/// 5 to 27 seconds, for death and election are noticed late. Ours are noticed at once, and one that is
+/// started again shall find its seat all the same.
+const DEAD_FOR: Duration = Duration::from_secs(30);
 /// Consul compares once a minute, and adds again by then who is still there.
 const TAKEN_OUT_FOR: Duration = Duration::from_secs(60);
 /// How soon to look again while somebody is on the way to a vote, or out.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A voter that has not answered for so long does not count for the majority that a change needs.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
-
-/// The leader, and what it knows of those that follow it.
-#[derive(Clone, Debug)]
-pub struct Led<'a> {
-    pub server_id: &'a str,
-    pub datacenter: &'a str,
-    /// This server formed its cluster alone.
-    pub bootstrap: bool,
-    pub last_log: u64,
-    pub peers: &'a [RaftPeer],
-    pub followers: &'a BTreeMap<String, Follows>,
-}
-
-/// How one server follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Follows {
-    pub matched: u64,
-    /// Since it last answered; none: never.
-    pub silent: Option<Duration>,
-    /// It came back without its log.
-    pub lost: bool,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -112,7 +65,6 @@ pub enum Why {
 /// What a look at one moment cannot tell; begins anew with each leadership.
 #[derive(Debug, Default)]
 pub struct Voters {
-    healthy_since: BTreeMap<String, Moment>,
     dead_since: BTreeMap<String, Moment>,
     /// Those that were taken out by others than this: they leave, or an operator wants them out.
     taken_out: BTreeMap<String, Moment>,
@@ -131,13 +83,19 @@ pub struct Plan {
 }
 
 impl Voters {
-    pub fn plan(&mut self, now: Moment, rules: &Rules, led: &Led<'_>, members: &[MemberState]) -> Plan {
+    pub fn plan(
+        &mut self,
+        now: Moment,
+        rules: &Rules,
+        led: &Led<'_>,
+        members: &[MemberState],
+        healths: &Healths,
+    ) -> Plan {
         let mut plan = Plan::default();
         let servers: Vec<Server<'_>> = members.iter().filter_map(|member| server(led, member)).collect();
-        self.note_health(now, rules, led, &servers);
         self.note_dead(now, led, &servers);
         self.note_taken_out(now, led);
-        plan.change = self.next(now, rules, led, &servers, &mut plan.told);
+        plan.change = self.next(now, rules, led, &servers, healths, &mut plan.told);
         self.removing = match &plan.change {
             Some(Change::Remove { id, .. }) => Some(id.clone()),
             _ => None,
@@ -158,6 +116,7 @@ impl Voters {
         rules: &Rules,
         led: &Led<'_>,
         servers: &[Server<'_>],
+        healths: &Healths,
         told: &mut Vec<String>,
     ) -> Option<Change> {
         if let Some(change) = self.lost(led, told) {
@@ -175,7 +134,7 @@ impl Voters {
                 Some(peer) if peer.address != address || peer.node != name => {
                     return Some(Change::Place { id, name, address });
                 }
-                Some(peer) if !peer.voter && !here.is_nonvoter && self.is_stable(now, rules, here.id) => {
+                Some(peer) if !peer.voter && !here.is_nonvoter && healths.is_stable(now, rules, here.id) => {
                     return Some(Change::Promote { id, name });
                 }
                 Some(_) => {}
@@ -261,25 +220,6 @@ impl Voters {
         }
         let rest = led.peers.iter().filter(|other| other.id != peer.id);
         has_majority(led, rest).then(|| removal(peer, *why))
-    }
-
-    fn note_health(&mut self, now: Moment, rules: &Rules, led: &Led<'_>, servers: &[Server<'_>]) {
-        let mut healthy = BTreeMap::new();
-        for here in servers.iter().filter(|server| server.is_here) {
-            let follows = led.followers.get(here.id).copied().unwrap_or_default();
-            // Between two heartbeats it is silent too.
-            let hears =
-                follows.silent.is_some_and(|silent| silent < rules.last_contact_threshold.max(ANSWERS_WITHIN / 2));
-            if hears && led.last_log.saturating_sub(follows.matched) <= rules.max_trailing_logs {
-                let since = self.healthy_since.get(here.id).copied().unwrap_or(now);
-                healthy.insert(here.id.to_owned(), since);
-            }
-        }
-        self.healthy_since = healthy;
-    }
-
-    fn is_stable(&self, now: Moment, rules: &Rules, id: &str) -> bool {
-        self.healthy_since.get(id).is_some_and(|since| now.since(*since) >= rules.server_stabilization_time)
     }
 
     fn note_taken_out(&mut self, now: Moment, led: &Led<'_>) {

@@ -2,7 +2,9 @@
 
 use shared::event::Pool;
 
+use super::super::health::Follows;
 use super::*;
+use crate::moment::WallTime;
 
 fn id(n: u8) -> String {
     format!("id-{n}")
@@ -33,11 +35,12 @@ fn peer(n: u8, voter: bool) -> RaftPeer {
     RaftPeer { id: id(n), node: format!("n{n}"), address: format!("10.0.0.{n}:8300"), voter }
 }
 
-const NEAR: Follows = Follows { matched: 100, silent: Some(Duration::from_millis(50)), lost: false };
+const NEAR: Follows = Follows { matched: 100, matched_term: 2, silent: Some(Duration::from_millis(50)), lost: false };
 
 /// A leader, `n1`, of these servers; those named in `follow` answer it.
 struct World {
     voters: Voters,
+    healths: Healths,
     peers: Vec<RaftPeer>,
     members: Vec<MemberState>,
     followers: BTreeMap<String, Follows>,
@@ -48,6 +51,7 @@ impl World {
     fn of(voters: &[u8]) -> Self {
         Self {
             voters: Voters::default(),
+            healths: Healths::default(),
             peers: voters.iter().map(|n| peer(*n, true)).collect(),
             members: voters.iter().map(|n| member(*n, MemberStatus::Alive)).collect(),
             followers: voters.iter().map(|n| (id(*n), NEAR)).collect(),
@@ -68,11 +72,15 @@ impl World {
             server_id: &id(1),
             datacenter: "dc1",
             bootstrap: true,
+            term: 2,
             last_log: 120,
+            heartbeat: Duration::from_millis(100),
             peers: &self.peers,
             followers: &self.followers,
         };
-        self.voters.plan(Moment::from_micros(second * 1_000_000), &self.rules, &led, &self.members)
+        let now = Moment::from_micros(second * 1_000_000);
+        self.healths.look((now, WallTime::from_micros(0)), &self.rules, &led, &self.members);
+        self.voters.plan(now, &self.rules, &led, &self.members, &self.healths)
     }
 
     #[track_caller]
@@ -135,16 +143,19 @@ fn one_that_left_is_removed_at_once_and_one_that_died_after_a_while() {
     world.check(0, remove(3, Why::Left));
     world.status(3, MemberStatus::Failed);
     world.check(1, None);
-    world.check(11, remove(3, Why::Dead));
+    world.check(29, None);
+    world.check(31, remove(3, Why::Dead));
     world.members.retain(|member| member.name != "n3");
-    world.check(12, remove(3, Why::Unknown));
+    world.check(32, remove(3, Why::Unknown));
     world.status(3, MemberStatus::Alive);
     world.followers.insert(id(3), NEAR);
-    world.check(13, None);
+    world.check(33, None);
     world.status(3, MemberStatus::Failed);
-    world.check(14, None);
+    world.check(34, None);
     world.rules.cleanup_dead_servers = false;
-    world.check(60, None);
+    world.check(90, None);
+    world.rules.cleanup_dead_servers = true;
+    world.check(91, remove(3, Why::Dead));
 }
 
 #[test]
@@ -153,11 +164,11 @@ fn a_majority_is_never_cleaned_away() {
     world.status(4, MemberStatus::Failed);
     world.status(5, MemberStatus::Failed);
     world.check(0, None);
-    world.check(20, remove(4, Why::Dead));
+    world.check(40, remove(4, Why::Dead));
     world.rules.min_quorum = 4;
-    let plan = world.plan(21);
+    let plan = world.plan(41);
     assert_eq!((plan.change, plan.told.len()), (None, 1));
-    assert_eq!(world.plan(22).told.len(), 0, "told once");
+    assert_eq!(world.plan(42).told.len(), 0, "told once");
     let mut world = World::of(&[1, 2]);
     world.status(2, MemberStatus::Failed);
     world.check(0, None);

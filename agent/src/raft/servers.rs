@@ -45,6 +45,8 @@ pub struct Follower {
     pub id: Uuid,
     /// The last entry known to be on its disk, as Consul counts; 0 for none.
     pub matched: u64,
+    /// That entry's term.
+    pub matched_term: u64,
     /// Since it last answered; none: never in this leadership.
     pub silent: Option<Duration>,
     /// It is a voter that came back without its log, and must be removed and added again.
@@ -58,7 +60,8 @@ impl Raft {
         let heard = metrics.heartbeat.clone().unwrap_or_default();
         let one = |(id, matched): (ServerId, Option<super::types::LogId>)| Follower {
             id: Uuid::from_u128(id.0),
-            matched: matched.map_or(0, |id| shown(id.index)),
+            matched: matched.as_ref().map_or(0, |id| shown(id.index)),
+            matched_term: matched.as_ref().map_or(0, |id| id.committed_leader_id().term),
             silent: heard.get(&id).and_then(|at| at.as_ref().map(|at| at.elapsed())),
             lost: self.lost().includes(id, metrics.current_term),
         };
@@ -69,6 +72,11 @@ impl Raft {
     /// Changes when another follower is found to be lost.
     pub fn lost_news(&self) -> tokio::sync::watch::Receiver<()> {
         self.lost().news()
+    }
+
+    /// How often this server tells the others that it leads.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.core().config().heartbeat_interval)
     }
 
     /// A change of the configuration was begun and is not through.

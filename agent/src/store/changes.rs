@@ -27,6 +27,7 @@ pub enum Topic {
     KvKey(String),
     /// The keys under a prefix. Applies name keys; whoever waits matches prefixes.
     KvPrefix(String),
+    Autopilot,
 }
 
 /// What one apply, or a batch of them, touched.
@@ -77,6 +78,7 @@ impl From<&Query> for Topic {
             Query::ServiceHealth { service, .. } => Self::ServiceHealth(fold(service)),
             Query::NodeHealth { node: Some(node) } => Self::NodeHealth(fold(node)),
             Query::NodeHealth { node: None } => Self::Catalog,
+            Query::Autopilot => Self::Autopilot,
             Query::KvGet { key } => Self::KvKey(key.clone()),
             Query::KvList { prefix } | Query::KvKeys { prefix, .. } => Self::KvPrefix(prefix.clone()),
         }

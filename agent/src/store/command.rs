@@ -2,6 +2,7 @@
 //! struct is a new variant (golden bytes in the tests hold the old ones).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ pub enum Command {
     Register(Box<Registration>),
     Deregister(Deregistration),
     Kv(KvCommand),
+    /// Boxed: it is rare, and larger than the others.
+    Autopilot(Box<AutopilotCommand>),
 }
 
 impl From<Registration> for Command {
@@ -126,6 +129,38 @@ pub enum KvCommand {
     DeleteTree {
         prefix: String,
     },
+}
+
+/// Which servers vote, and which are cleaned away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AutopilotCommand {
+    Set {
+        fields: AutopilotFields,
+    },
+    /// Set when the modify index is `index`; 0 when there is nothing yet.
+    Cas {
+        fields: AutopilotFields,
+        index: u64,
+    },
+}
+
+impl From<AutopilotCommand> for Command {
+    fn from(command: AutopilotCommand) -> Self {
+        Self::Autopilot(Box::new(command))
+    }
+}
+
+/// Consul's `autopilot` settings; the last three are kept for whoever reads them, and rule nothing here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutopilotFields {
+    pub cleanup_dead_servers: bool,
+    pub last_contact_threshold: Duration,
+    pub max_trailing_logs: u64,
+    pub min_quorum: u64,
+    pub server_stabilization_time: Duration,
+    pub redundancy_zone_tag: String,
+    pub disable_upgrade_migration: bool,
+    pub upgrade_version_tag: String,
 }
 
 /// What a command did, the same on every server.

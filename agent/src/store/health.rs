@@ -43,6 +43,7 @@ impl Catalog {
             Query::KvGet { .. } => Answer::KvPair(None),
             Query::KvList { .. } => Answer::KvPairs(Vec::new()),
             Query::KvKeys { .. } => Answer::KvKeys(Vec::new()),
+            Query::Autopilot => Answer::Autopilot(None),
         }
     }
 
@@ -64,7 +65,7 @@ impl Catalog {
             Topic::ServiceNodes(name) => service(name, |row| row.indexes.nodes),
             Topic::ServiceChecks(name) => service(name, |row| row.indexes.checks),
             Topic::ServiceHealth(name) => service(name, |row| row.indexes.health),
-            Topic::KvKey(_) | Topic::KvPrefix(_) => 0,
+            Topic::KvKey(_) | Topic::KvPrefix(_) | Topic::Autopilot => 0,
         }
     }
 

@@ -3,6 +3,7 @@
 //! `raft` applies and publishes, `backend` queries. A clone is a view that never changes.
 //! Nothing here knows time but the entry's, nor who asks.
 
+mod autopilot;
 mod catalog;
 pub mod changes;
 pub mod command;
@@ -29,6 +30,7 @@ pub struct Store {
     time: i64,
     catalog: catalog::Catalog,
     kv: kv::Kv,
+    autopilot: autopilot::Autopilot,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,7 @@ impl Store {
             Command::Register(registration) => self.catalog.register(index, *registration, &mut changes),
             Command::Deregister(what) => self.catalog.deregister(index, what, &mut changes),
             Command::Kv(command) => self.kv.apply(kv::At { index, time: self.time }, command, &mut changes),
+            Command::Autopilot(command) => self.autopilot.apply(index, *command, &mut changes),
         };
         (outcome, changes)
     }
@@ -70,6 +73,10 @@ impl Store {
             Query::KvKeys { prefix, separator } => {
                 let (index, keys) = self.kv.keys(prefix, separator);
                 (index, Answer::KvKeys(keys))
+            }
+            Query::Autopilot => {
+                let (index, entry) = self.autopilot.get();
+                (index, Answer::Autopilot(entry))
             }
             _ => (self.catalog.index_of(&query.into()), self.catalog.query(query)),
         };

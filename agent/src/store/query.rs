@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::command::{CheckFields, NodeFields, ServiceFields};
+use super::command::{AutopilotFields, CheckFields, NodeFields, ServiceFields};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
@@ -55,6 +55,8 @@ pub enum Query {
         prefix: String,
         separator: String,
     },
+    /// Autopilot's rules.
+    Autopilot,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +72,8 @@ pub enum Answer {
     KvPair(Option<Arc<KvEntry>>),
     KvPairs(Vec<Arc<KvEntry>>),
     KvKeys(Vec<String>),
+    /// None before the first leader wrote them.
+    Autopilot(Option<Arc<AutopilotEntry>>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,6 +129,13 @@ pub struct KvEntry {
     pub value: Bytes,
     pub flags: u64,
     pub lock_index: u64,
+    pub create_index: u64,
+    pub modify_index: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutopilotEntry {
+    pub fields: AutopilotFields,
     pub create_index: u64,
     pub modify_index: u64,
 }

@@ -14,7 +14,7 @@ use super::catalog::{Catalog, Name, NodeRow, ServiceRow};
 use super::changes::fold;
 use super::index::{NodeIndexes, ServiceIndexes, TableIndexes};
 use super::kv::{Kv, Tombstone};
-use super::query::{Check, KvEntry, Node, Service};
+use super::query::{AutopilotEntry, Check, KvEntry, Node, Service};
 use super::{LoadError, Store};
 
 const MAGIC: [u8; 8] = *b"QRTSTATE";
@@ -36,6 +36,7 @@ enum RecordRef<'a> {
     Kv(&'a KvEntry),
     Tombstone { key: &'a str, index: u64, at: i64 },
     End { records: u64 },
+    Autopilot(&'a AutopilotEntry),
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +62,7 @@ enum Record {
     End {
         records: u64,
     },
+    Autopilot(AutopilotEntry),
 }
 
 struct Records<W> {
@@ -86,7 +88,7 @@ pub(super) fn dump(store: &Store, mut out: impl Write) -> io::Result<()> {
     out.write_all(&MAGIC)?;
     out.write_all(&FORMAT.to_le_bytes())?;
     let mut records = Records { out, count: 0, buffer: Vec::new() };
-    let Store { time, catalog, kv } = store;
+    let Store { time, catalog, kv, autopilot } = store;
     records.write(&RecordRef::Time(*time))?;
     records.write(&RecordRef::Tables(&catalog.indexes))?;
     for row in catalog.nodes.values() {
@@ -108,6 +110,9 @@ pub(super) fn dump(store: &Store, mut out: impl Write) -> io::Result<()> {
     }
     for Tombstone { key, index, at } in kv.tombstones() {
         records.write(&RecordRef::Tombstone { key, index: *index, at: *at })?;
+    }
+    if let Some(entry) = autopilot.entry() {
+        records.write(&RecordRef::Autopilot(entry))?;
     }
     let count = records.count;
     records.write(&RecordRef::End { records: count })?;
@@ -169,6 +174,7 @@ impl Store {
             Record::KvMarks { index, floor } => self.kv.set_marks(index, floor),
             Record::Kv(entry) => self.kv.insert(entry),
             Record::Tombstone { key, index, at } => Kv::bury(&mut self.kv, Tombstone { key: key.into(), index, at }),
+            Record::Autopilot(entry) => self.autopilot.load(entry),
             Record::End { .. } => {}
         }
         Ok(())

@@ -157,6 +157,52 @@ fn a_server_leaves_where_that_is_safe_and_is_refused_with_the_arithmetic_where_n
 }
 
 #[test]
+fn a_leave_with_one_of_three_down_is_refused_unless_the_quorum_may_be_lost() {
+    let mut cluster = Cluster::launch(&[3, 3, 3]);
+    let leader = cluster.leader(None);
+    cluster.wait_for_voters(leader, 3);
+    let (down, stays) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.servers[down].signal(Signal::KILL);
+    cluster.servers[down].ended();
+    let refused = "leave refused: 2 voters would remain, 1 of them up, 2 needed: no quorum; ?lose-quorum=yes insists";
+    for at in [leader, stays] {
+        let members = || cluster.servers[at].get("/v1/agent/members").json().to_string();
+        eventually("the death", members, |members| members.contains(r#""Status":4"#));
+        let answer = cluster.servers[at].put("/v1/agent/leave", "");
+        assert_eq!((answer.status, answer.body.trim()), (500, refused));
+    }
+    let health = || {
+        let answer = cluster.servers[stays].get("/v1/operator/autopilot/health");
+        (answer.status, answer.json()["FailureTolerance"].as_u64())
+    };
+    eventually("the health of two of three", health, |seen| *seen == (429, Some(0)));
+    let answer = cluster.servers[stays].put("/v1/agent/leave?lose-quorum=yes", "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(cluster.servers[stays].ended().code, Some(0));
+}
+
+#[test]
+fn autopilots_rules_are_those_of_the_first_leader_and_then_of_whoever_sets_them() {
+    let mut cluster = Cluster::launch(&[3, 3, 3]);
+    let leader = cluster.leader(None);
+    let path = "/v1/operator/autopilot/configuration";
+    let follower = (leader + 1) % 3;
+    // Until the first leader wrote them there are none, which is no JSON.
+    let rules = |at: usize| cluster.servers[at].get(path).body;
+    let ours = r#"{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"#;
+    eventually("the first leader's rules", || rules(follower), |rules| rules.starts_with(ours));
+    let set = cluster.servers[follower].put(path, r#"{"MinQuorum": 3, "ServerStabilizationTime": "1m10.5s"}"#);
+    assert_eq!((set.status, set.body.trim()), (200, "true"));
+    let told = || cluster.servers[leader].log();
+    eventually("the leader takes them over", told, |log| log.contains("the rules of autopilot have changed"));
+    cluster.servers[leader].signal(Signal::KILL);
+    cluster.servers[leader].ended();
+    let next = cluster.leader(Some(leader));
+    let kept = r#""MinQuorum":3,"ServerStabilizationTime":"1m10.5s","#;
+    eventually("the next leader keeps them", || cluster.servers[next].get(path).body, |rules| rules.contains(kept));
+}
+
+#[test]
 fn servers_with_different_expectations_are_told_so_by_name() {
     let cluster = Cluster::launch(&[3, 2]);
     for (at, words) in

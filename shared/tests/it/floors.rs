@@ -72,7 +72,8 @@ const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["leader::plan"], may: PLAN, not: &[] },
     Row { floor: 1, rooms: &["raft::bootstrap", "raft::peers_file"], may: &["moment"], not: &[] },
     Row { floor: 1, rooms: &["backend::forward"], may: &["backend", "moment"], not: &[] },
-    Row { floor: 1, rooms: &["leader::voters"], may: &["moment"], not: &[] },
+    Row { floor: 1, rooms: &["leader::health"], may: &["moment"], not: &[] },
+    Row { floor: 1, rooms: &["leader::voters"], may: &["leader::health", "moment"], not: &[] },
     // The one file of its room that reads files.
     Row { floor: 2, rooms: &["config::read"], may: &["flags"], not: &["tokio", "tracing"] },
     Row { floor: 2, rooms: &["clock", "logs", "seats", "tasks", "telemetry"], may: &[], not: HTTP },

@@ -1,7 +1,9 @@
 //! Bytes that were once written decode for ever.
 
 use super::super::LoadError;
-use super::super::command::Deregistration;
+use std::time::Duration;
+
+use super::super::command::{AutopilotCommand, AutopilotFields, Deregistration};
 use super::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -61,7 +63,34 @@ fn commands_of_the_first_format_decode() {
     check_golden(kv(KvCommand::DeleteTree { prefix: key() }), "0204016b");
 }
 
-/// One record of each kind.
+fn rules() -> AutopilotFields {
+    AutopilotFields {
+        cleanup_dead_servers: true,
+        last_contact_threshold: Duration::from_millis(200),
+        max_trailing_logs: 250,
+        min_quorum: 3,
+        server_stabilization_time: Duration::from_secs(10),
+        redundancy_zone_tag: "z".to_owned(),
+        disable_upgrade_migration: false,
+        upgrade_version_tag: "v".to_owned(),
+    }
+}
+
+#[test]
+fn later_commands_and_records_decode() {
+    check_golden(AutopilotCommand::Set { fields: rules() }.into(), "030001008084af5ffa01030a00017a000176");
+    check_golden(AutopilotCommand::Cas { fields: rules(), index: 7 }.into(), "030101008084af5ffa01030a00017a00017607");
+    let mut world = World::at(2);
+    world.apply(AutopilotCommand::Set { fields: rules() }.into());
+    let mut bytes = Vec::new();
+    world.store.dump(&mut bytes).expect("memory takes all");
+    let golden = "515254535441544501000300000000a01f0a000000010000000000000000000300000006000013000000\
+                  0a01008084af5ffa01030a00017a0001760202020000000904";
+    assert_eq!(hex(&bytes), golden);
+    assert_eq!(Store::load(&*unhex(golden)).expect("loads"), world.store);
+}
+
+/// One record of each kind of the first format.
 fn small() -> Store {
     let mut world = World::at(2);
     world.apply(full_registration().into());

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::Topic;
-use super::super::command::Deregistration;
+use super::super::command::{AutopilotCommand, AutopilotFields, Deregistration};
 use super::*;
 
 const NAMES: [&str; 4] = ["a", "A", "b", "c"];
@@ -63,18 +63,28 @@ fn deregistration() -> impl Strategy<Value = Deregistration> {
     ]
 }
 
+fn autopilot_command() -> impl Strategy<Value = Command> {
+    let fields = |quorum| AutopilotFields { min_quorum: quorum, ..AutopilotFields::default() };
+    prop_oneof![
+        (0u64..3).prop_map(move |quorum| AutopilotCommand::Set { fields: fields(quorum) }),
+        (0u64..3, 0u64..9).prop_map(move |(quorum, index)| AutopilotCommand::Cas { fields: fields(quorum), index }),
+    ]
+    .prop_map(Command::from)
+}
+
 fn log() -> impl Strategy<Value = Vec<Command>> {
     let command = prop_oneof![
         3 => kv_command(),
         4 => registration().prop_map(Command::from),
         2 => deregistration().prop_map(Command::Deregister),
+        1 => autopilot_command(),
     ];
     prop::collection::vec(command, 0..40)
 }
 
 /// Every query over the small world above.
 fn queries() -> Vec<Query> {
-    let mut queries = vec![Query::Nodes, Query::Services, Query::NodeHealth { node: None }];
+    let mut queries = vec![Query::Nodes, Query::Services, Query::NodeHealth { node: None }, Query::Autopilot];
     queries.extend(
         [None, Some(CheckStatus::Passing), Some(CheckStatus::Warning), Some(CheckStatus::Critical)]
             .map(|state| Query::StateChecks { state }),
@@ -117,6 +127,7 @@ fn is_empty(answer: &Answer) -> bool {
         Answer::NodeHealth(nodes) => nodes.is_empty(),
         Answer::ServiceNodes(nodes) => nodes.is_empty(),
         Answer::Health(health) => health.is_empty(),
+        Answer::Autopilot(entry) => entry.is_none(),
         Answer::Nodes(_) | Answer::Services(_) => false,
     }
 }
@@ -161,7 +172,8 @@ proptest! {
         let mut world = World::at(2);
         for command in log {
             let (outcome, _) = world.apply(command.clone());
-            if matches!(command, Command::Kv(KvCommand::Cas { .. })) {
+            // Autopilot's writes count although they say the same again.
+            if matches!(command, Command::Kv(KvCommand::Cas { .. }) | Command::Autopilot(_)) {
                 continue;
             }
             if let Command::Register(registration) = &command

@@ -1,6 +1,6 @@
 //! What Consul 1.8.7 was seen to answer to the same steps; where ours is more exact it says so.
 
-use super::super::command::{Deregistration, Outcome};
+use super::super::command::{AutopilotCommand, AutopilotFields, Deregistration, Outcome};
 use super::*;
 
 /// Index and, for a list or keys, how much there is.
@@ -18,6 +18,7 @@ fn see(world: &World, query: &Query, index: u64, len: usize) {
         Answer::Checks(checks) => checks.len(),
         Answer::Health(health) => health.len(),
         Answer::NodeHealth(nodes) => nodes.len(),
+        Answer::Autopilot(entry) => usize::from(entry.is_some()),
     };
     assert_eq!((seen, seen_len), (index, len), "{query:?}: {answer:?}");
 }
@@ -339,4 +340,22 @@ fn a_service_that_changes_its_name_leaves_the_old_one() {
     see(&world, &Query::ServiceNodes { service: "old".into(), tag: None }, 2, 0);
     see(&world, &Query::ServiceNodes { service: "new".into(), tag: None }, 2, 1);
     see(&world, &Query::Services, 2, 1);
+}
+
+#[test]
+fn autopilots_rules_keep_their_first_index_and_count_each_write() {
+    let fields = |quorum| AutopilotFields { min_quorum: quorum, ..AutopilotFields::default() };
+    let mut world = World::at(4);
+    see(&world, &Query::Autopilot, 1, 0);
+    let cas = |quorum, index| AutopilotCommand::Cas { fields: fields(quorum), index }.into();
+    assert_eq!(world.apply(cas(1, 9)).0, Outcome::Held(false));
+    assert_eq!(world.apply(cas(1, 0)).0, Outcome::Held(true), "5: nothing was there");
+    assert_eq!(world.apply(cas(2, 0)).0, Outcome::Held(false));
+    assert_eq!(world.apply(cas(2, 5)).0, Outcome::Held(true));
+    for index in [8, 9] {
+        assert_eq!(world.apply(AutopilotCommand::Set { fields: fields(2) }.into()).0, Outcome::Done);
+        see(&world, &Query::Autopilot, index, 1);
+    }
+    let Answer::Autopilot(Some(entry)) = world.answer(&Query::Autopilot) else { panic!("rules") };
+    assert_eq!((entry.create_index, entry.modify_index, entry.fields.min_quorum), (5, 9, 2));
 }
