@@ -13,6 +13,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod cut;
 pub mod datadir;
 pub mod discovery;
 pub mod dns;

@@ -16,9 +16,12 @@ console: a live view of a Consul-style cluster
 
 usage: console [flags]              show the cluster of an agent
        console demo [flags]         start three servers and two clients on this machine, show
-                                    them, and let you kill and start them
+                                    them, and let you kill, part and start them
        console status [flags]       print leader, quorum and members, once; exits with 0 when all
                                     is well, 1 on an error, 2 when degraded, 3 without a quorum
+       console impact NODE...       tell what a crash and a leave of these would do, all of them at once;
+                                    exits with 0 when one more may be lost after it, 1 on an error,
+                                    2 when none may, 3 when the quorum is lost
        console agent ...            run the bundled agent (see: console agent -help)
 
   --addr HOST:PORT   an agent's HTTP address; again for more agents, each of which
@@ -27,7 +30,7 @@ usage: console [flags]              show the cluster of an agent
   --color WHEN       auto, always, never, 16 or 256  [auto]
   --read-only        no key changes the cluster
   --ascii            draw without Unicode characters
-  --json             of status: as JSON
+  --json             of status and impact: as JSON
   --version, --help
 
 CONSUL_HTTP_SSL, CONSUL_HTTP_SSL_VERIFY, CONSUL_CACERT, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY
@@ -56,6 +59,9 @@ fn run(words: Vec<String>) -> Result<ExitCode> {
         _ => (String::new(), words),
     };
     let options = parse(&words)?;
+    if let Some(word) = options.nodes.first().filter(|_| verb != "impact") {
+        bail!("{word:?} is not expected here; see console --help");
+    }
     if options.help {
         say(HELP);
         return Ok(ExitCode::SUCCESS);
@@ -71,6 +77,7 @@ fn run(words: Vec<String>) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         "status" => crate::status::run(&options.places(Settings::from_environment()), options.json),
+        "impact" => crate::impact::run(&options.places(Settings::from_environment()), &options.nodes, options.json),
         #[cfg(feature = "demo")]
         "demo" => crate::demo::run(&options),
         #[cfg(not(feature = "demo"))]
@@ -107,6 +114,8 @@ pub struct Options {
     pub ascii: bool,
     pub read_only: bool,
     pub json: bool,
+    /// Of impact: whose loss.
+    pub nodes: Vec<String>,
     pub help: bool,
     pub version: bool,
 }
@@ -157,7 +166,8 @@ fn parse(words: &[String]) -> Result<Options> {
     while let Some(word) = words.next() {
         let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|flag| !flag.is_empty())
         else {
-            bail!("{word:?} is not expected here; see console --help");
+            options.nodes.push(word.clone());
+            continue;
         };
         let (name, given) = match flag.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -243,7 +253,7 @@ mod tests {
         check("--addr=", Err("--addr is an agent's HTTP address such as 127.0.0.1:8500, not \"\""));
         check("--addr=http://", Err("not \"http://\""));
         check("--colour x", Err("there is no flag --colour"));
-        check("--ascii 1", Err("\"1\" is not expected"));
+        check("srv-1 --json srv-2", Ok(Options { json: true, nodes: vec!["srv-1".into(), "srv-2".into()], ..none() }));
     }
 
     #[test]

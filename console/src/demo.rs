@@ -1,12 +1,14 @@
 //! `console demo`: three servers and two clients of the bundled agent on loopback addresses, the screen on
-//! them, and keys to kill, pause and start them. `console agent`: that agent by itself. The one file that
+//! them, and keys to kill, pause, start and cut them off. `console agent`: that agent by itself. The one file that
 //! names the agent.
 //!
 //! Every node is this program run again, a real process to kill and pause. They end with the demo in
-//! every case: it stops those it started; if it is killed itself, the system tells them.
+//! every case: it stops those it started; if it is killed itself, the system tells them. Whose traffic a
+//! node drops it is told over its standard input, which the demo alone holds the other end of.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,6 +19,7 @@ use std::time::Duration;
 use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
 use shared::http::Settings;
 
@@ -37,13 +40,16 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Servers and clients of a demo.
 const SERVERS: u8 = 3;
 const CLIENTS: u8 = 2;
+/// Where the system has one loopback address, nodes differ by their ports alone.
+const NO_ADDRESSES: &str = "cannot be cut off: on this system the nodes of a demo share one address";
 /// Lines of a node's log that are shown when it does not start.
 const LINES: usize = 12;
 
 /// Runs the bundled agent: `console agent …`.
 pub fn agent(arguments: Vec<OsString>) -> ExitCode {
     let parent = std::env::var(PARENT).ok().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-    if parent.is_some() && !follow(parent) {
+    // Nobody's but a node of a demo: what stands on the standard input of others is nothing to obey.
+    if parent.is_some() && (!follow(parent) || agent::cut::obey(std::io::stdin()).is_err()) {
         return ExitCode::FAILURE;
     }
     let code = agent::cli::main("console agent", arguments.into_iter().skip(1).collect());
@@ -100,6 +106,8 @@ struct Node {
     arguments: Vec<String>,
     process: Child,
     is_paused: bool,
+    /// No traffic passes between it and the others.
+    is_cut: bool,
 }
 
 impl Demo {
@@ -145,7 +153,7 @@ impl Demo {
         let log = self.directory.join(format!("{name}.log"));
         let process = spawn(name, &arguments, &log, &self.directory)?;
         let name = name.to_owned();
-        self.nodes.push(Node { name, place, log, arguments, process, is_paused: false });
+        self.nodes.push(Node { name, place, log, arguments, process, is_paused: false, is_cut: false });
         Ok(())
     }
 
@@ -185,17 +193,26 @@ fn spawn(name: &str, arguments: &[String], log: &Path, directory: &Path) -> Resu
         .args(arguments)
         .env(PARENT, getpid().to_string())
         .env(DIRECTORY, directory)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(file)
         .stderr(also)
         // Signals of the terminal are for the console.
         .process_group(0)
         .spawn()
+        .and_then(|child| {
+            // An order must not wait for a node that hangs and reads none.
+            if let Some(orders) = &child.stdin {
+                fcntl_setfl(orders, fcntl_getfl(orders)? | OFlags::NONBLOCK)?;
+            }
+            Ok(child)
+        })
         .wrap_err_with(|| format!("start {name}"))
 }
 
 impl Stage for Demo {
     fn trick(&mut self, node: &str, trick: Trick) -> std::result::Result<String, String> {
+        let has_addresses =
+            self.nodes.iter().zip(self.nodes.iter().skip(1)).all(|(a, b)| a.place.address != b.place.address);
         let Some(node) = self.nodes.iter_mut().find(|known| known.name == node) else {
             return Err("is no node of this demo".to_owned());
         };
@@ -216,14 +233,54 @@ impl Stage for Demo {
             Trick::Start if !runs => match spawn(&node.name, &node.arguments, &node.log, &self.directory) {
                 Ok(process) => {
                     node.process = process;
-                    Ok("was started again".to_owned())
+                    let still = if node.is_cut { ", and is still cut off: C joins it again" } else { "" };
+                    self.part()?;
+                    Ok(format!("was started again{still}"))
                 }
                 Err(error) => Err(format!("does not start: {error:#}")),
             },
+            Trick::Cut if !has_addresses => Err(NO_ADDRESSES.to_owned()),
+            Trick::Cut => {
+                node.is_cut = !node.is_cut;
+                let done =
+                    if node.is_cut { "is cut off from all others: C joins it again" } else { "is reached again" };
+                self.part()?;
+                Ok(done.to_owned())
+            }
             Trick::Start if node.is_paused => Err("hangs: H lets it go on".to_owned()),
             Trick::Start => Err("runs already".to_owned()),
             Trick::Kill | Trick::Pause => Err("does not run: B starts it".to_owned()),
         }
+    }
+
+    fn fates(&self) -> Vec<String> {
+        let told = |node: &Node| match (node.is_cut, node.is_paused) {
+            (false, false) => None,
+            (true, false) => Some(format!("{} is cut off (C)", node.name)),
+            (false, true) => Some(format!("{} hangs (H)", node.name)),
+            (true, true) => Some(format!("{} is cut off (C) and hangs (H)", node.name)),
+        };
+        self.nodes.iter().filter_map(told).collect()
+    }
+}
+
+impl Demo {
+    /// Tells every node that runs whose traffic it drops: of who is cut off everybody's, of the others theirs.
+    fn part(&mut self) -> std::result::Result<(), String> {
+        let cut: Vec<(Ipv4Addr, bool)> = self.nodes.iter().map(|node| (node.place.address, node.is_cut)).collect();
+        for node in &mut self.nodes {
+            let others = cut.iter().filter(|(address, _)| *address != node.place.address);
+            let dropped = others.filter(|(_, is_cut)| node.is_cut || *is_cut).map(|(address, _)| address.to_string());
+            let order = format!("{}\n", dropped.collect::<Vec<_>>().join(" "));
+            if !matches!(node.process.try_wait(), Ok(None)) {
+                continue;
+            }
+            let told = node.process.stdin.as_mut().map(|orders| orders.write_all(order.as_bytes()));
+            if !matches!(told, Some(Ok(()))) {
+                return Err(format!("cannot be parted: {} takes no order", node.name));
+            }
+        }
+        Ok(())
     }
 }
 

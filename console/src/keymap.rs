@@ -6,8 +6,8 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::model::panes::Room;
-use crate::model::{Model, Overlay, dialog};
-use crate::msg::{Act, Action, Leap, Motion, Screen, Stroke, Trick};
+use crate::model::{Model, Overlay, dialog, recovery};
+use crate::msg::{Act, Action, Leap, Motion, Screen, Span, Stroke, Trick};
 
 /// Which heading of the help a key stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub enum Valid {
     Demo,
     /// A moment of the past is shown.
     Past,
+    /// No quorum is left, or nobody answers.
+    Recovery,
+    /// The recovery pane is open.
+    Saving,
+    /// The Raft screen with its timeline, which takes some room.
+    Timeline,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +198,34 @@ pub const TABLE: &[Binding] = &[
         valid: Valid::On(NODES),
     },
     Binding {
+        keys: "+ -",
+        presses: &[
+            c('+', Action::Span(Span::Closer)),
+            c('=', Action::Span(Span::Closer)),
+            c('-', Action::Span(Span::Wider)),
+        ],
+        help: "less time on the timeline, more; about the election selected (tab)",
+        footer: None,
+        group: Group::Look,
+        valid: Valid::Timeline,
+    },
+    Binding {
+        keys: "o",
+        presses: &[c('o', Action::Recovery)],
+        help: "what is left without a quorum, and the way out",
+        footer: Some("recovery"),
+        group: Group::Look,
+        valid: Valid::Recovery,
+    },
+    Binding {
+        keys: "w",
+        presses: &[c('w', Action::Save)],
+        help: "save its peers.json here",
+        footer: None,
+        group: Group::Look,
+        valid: Valid::Saving,
+    },
+    Binding {
         keys: "[ ]",
         presses: &[c('[', Action::Leap(Leap::Back)), c(']', Action::Leap(Leap::On))],
         help: "one event back in time, one on",
@@ -248,6 +282,22 @@ pub const TABLE: &[Binding] = &[
         valid: Valid::Change(Act::Prune, NODES),
     },
     Binding {
+        keys: "T",
+        presses: &[c('T', Action::Ask(Act::Transfer))],
+        help: "transfer the leadership",
+        footer: Some("transfer"),
+        group: Group::Change,
+        valid: Valid::Change(Act::Transfer, NODES),
+    },
+    Binding {
+        keys: "R",
+        presses: &[c('R', Action::Ask(Act::RemovePeer))],
+        help: "remove a server from Raft",
+        footer: Some("remove peer"),
+        group: Group::Change,
+        valid: Valid::Change(Act::RemovePeer, NODES),
+    },
+    Binding {
         keys: "K",
         presses: &[c('K', Action::Trick(Trick::Kill))],
         help: "kill its process, as a crash",
@@ -268,6 +318,14 @@ pub const TABLE: &[Binding] = &[
         presses: &[c('B', Action::Trick(Trick::Start))],
         help: "start its process again",
         footer: Some("start"),
+        group: Group::Demo,
+        valid: Valid::Demo,
+    },
+    Binding {
+        keys: "C",
+        presses: &[c('C', Action::Trick(Trick::Cut))],
+        help: "cut it off from all others, and join it again",
+        footer: Some("cut off"),
         group: Group::Demo,
         valid: Valid::Demo,
     },
@@ -345,11 +403,15 @@ impl Binding {
     }
 
     pub fn is_valid(&self, model: &Model) -> bool {
+        let is_open = || model.overlay == Overlay::Recovery;
         match self.valid {
             Valid::Always => true,
             Valid::On(screens) => screens.contains(&model.screen),
             Valid::SeveralAgents => model.moment.is_none() && model.lanes.len() > 1,
             Valid::Past => model.moment.is_some(),
+            Valid::Recovery => model.room() != Room::Tiny && (recovery::is_due(model) || is_open()),
+            Valid::Timeline => model.screen == Screen::Raft && !model.is_single(),
+            Valid::Saving => model.moment.is_none() && is_open(),
             Valid::Demo => {
                 model.moment.is_none()
                     && model.setup.demo

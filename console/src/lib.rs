@@ -11,6 +11,7 @@ pub mod clock;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod format;
+pub mod impact;
 pub mod keymap;
 pub mod model;
 pub mod msg;

@@ -40,10 +40,18 @@ pub enum Msg {
     Denied { lane: LaneId, at: WallTime, source: Source, denial: Denial },
     /// What came of an order, once: an answer, or none within its deadline.
     Ordered { id: u64, at: WallTime, took_us: u64, outcome: Outcome },
-    /// What came of a trick on a node of the demo, in words.
-    Tricked { at: WallTime, node: String, done: Result<String, String> },
+    /// What came of a trick on a node of the demo, in words, and what is done to any of them now.
+    Tricked {
+        at: WallTime,
+        node: String,
+        done: Result<String, String>,
+        #[serde(default)]
+        fates: Vec<String>,
+    },
     /// What was found where a dialog points.
     Probed { at: WallTime, probe: Probe, seen: Seen },
+    /// Where a file was written, or why not.
+    Saved { at: WallTime, done: Result<String, String> },
 }
 
 impl Msg {
@@ -221,6 +229,12 @@ pub enum Action {
     Leap(Leap),
     /// What the loss of each server would do.
     Impact,
+    /// What is left when there is no quorum, and the way out.
+    Recovery,
+    /// Writes what lies over the screen to a file, where that is offered.
+    Save,
+    /// More of time on the timeline, or less.
+    Span(Span),
     Help,
     /// `q`: back; at the top, close.
     Quit,
@@ -236,6 +250,17 @@ pub enum Act {
     Leave,
     ForceLeave,
     Prune,
+    /// Of the leadership, to another server.
+    Transfer,
+    /// A server out of Raft's configuration.
+    RemovePeer,
+}
+
+/// How much of time is on the timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Span {
+    Closer,
+    Wider,
 }
 
 /// A step in time.
@@ -258,6 +283,8 @@ pub enum Trick {
     Pause,
     /// Started again, with what it has on its disk.
     Start,
+    /// No traffic between it and the others, and again when this comes again.
+    Cut,
 }
 
 /// A key in a dialog.
@@ -327,6 +354,8 @@ pub enum Effect {
     Trick { node: String, trick: Trick },
     /// Look who is there; the newest look counts, those before it are given up.
     Probe { lane: LaneId, probe: Probe },
+    /// Write a new file of this name where the console runs; what comes of it is a [`Msg::Saved`].
+    Save { name: String, text: String },
 }
 
 /// The agent that an order goes to: one of the command line, or another one, asked with that one's settings.

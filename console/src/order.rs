@@ -1,6 +1,8 @@
 //! What changes a cluster: the orders, as requests and as the words a shell takes, and what may come of
 //! them. Plain data; `update` makes orders, `client` carries them out, nobody else sends one.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::msg::{Identity, Trouble};
@@ -20,10 +22,44 @@ pub enum Order {
         node: String,
         prune: bool,
     },
+    /// Of the leadership, to the voter with this Raft ID or to the one that is furthest.
+    Transfer {
+        to: Option<String>,
+    },
+    /// Of the server with this Raft ID, out of Raft's configuration.
+    RemovePeer {
+        id: String,
+    },
+}
+
+/// How an order is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Put,
+    Post,
+    Delete,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        })
+    }
 }
 
 impl Order {
-    /// The path, unescaped, and its parameters. All are sent with PUT.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Join { .. } | Self::Leave { .. } | Self::ForceLeave { .. } => Method::Put,
+            Self::Transfer { .. } => Method::Post,
+            Self::RemovePeer { .. } => Method::Delete,
+        }
+    }
+
+    /// The path, unescaped, and its parameters.
     pub fn request(&self) -> (String, Vec<(&'static str, String)>) {
         match self {
             Self::Join { address, wan } => {
@@ -38,6 +74,11 @@ impl Order {
                 let prune = prune.then(|| ("prune", String::new()));
                 (format!("/v1/agent/force-leave/{node}"), prune.into_iter().collect())
             }
+            Self::Transfer { to } => {
+                let to = to.clone().map(|id| ("id", id));
+                ("/v1/operator/raft/transfer-leader".to_owned(), to.into_iter().collect())
+            }
+            Self::RemovePeer { id } => ("/v1/operator/raft/peer".to_owned(), vec![("id", id.clone())]),
         }
     }
 
@@ -49,7 +90,8 @@ impl Order {
             value => format!("{name}={value}"),
         });
         let tail: Vec<String> = pairs.collect();
-        if tail.is_empty() { format!("PUT {path}") } else { format!("PUT {path}?{}", tail.join("&")) }
+        let method = self.method();
+        if tail.is_empty() { format!("{method} {path}") } else { format!("{method} {path}?{}", tail.join("&")) }
     }
 
     /// What a shell takes for the same: `program` is `agent` or `consul`, `place` the agent's HTTP address.
@@ -66,6 +108,11 @@ impl Order {
                 let prune = if *prune { "-prune " } else { "" };
                 format!("{program} force-leave {place} {prune}{node}")
             }
+            Self::Transfer { to } => {
+                let to = to.as_ref().map_or(String::new(), |id| format!(" -id={id}"));
+                format!("{program} operator raft transfer-leader {place}{to}")
+            }
+            Self::RemovePeer { id } => format!("{program} operator raft remove-peer {place} -id={id}"),
         }
     }
 }
@@ -138,6 +185,21 @@ mod tests {
             &Order::ForceLeave { node, prune: true },
             "PUT /v1/agent/force-leave/srv-3?prune",
             "agent force-leave -http-addr=h:1 -prune srv-3",
+        );
+        check(
+            &Order::Transfer { to: None },
+            "POST /v1/operator/raft/transfer-leader",
+            "agent operator raft transfer-leader -http-addr=h:1",
+        );
+        check(
+            &Order::Transfer { to: Some("9a37".into()) },
+            "POST /v1/operator/raft/transfer-leader?id=9a37",
+            "agent operator raft transfer-leader -http-addr=h:1 -id=9a37",
+        );
+        check(
+            &Order::RemovePeer { id: "9a37".into() },
+            "DELETE /v1/operator/raft/peer?id=9a37",
+            "agent operator raft remove-peer -http-addr=h:1 -id=9a37",
         );
     }
 }

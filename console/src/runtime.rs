@@ -42,6 +42,9 @@ pub struct Launch {
 pub trait Stage {
     /// What was done, or why it was not: the rest of a sentence that begins with the node.
     fn trick(&mut self, node: &str, trick: Trick) -> std::result::Result<String, String>;
+
+    /// What is done to nodes and does not show by itself, a phrase each.
+    fn fates(&self) -> Vec<String>;
 }
 
 /// What the last picture showed, to be told when the screen is gone.
@@ -254,6 +257,7 @@ impl Console<'_> {
                 Effect::Order { id, to, order } => self.client.order(id, &to, order),
                 Effect::Trick { node, trick } => self.trick(node, trick)?,
                 Effect::Probe { lane, probe } => self.client.probe(lane, probe),
+                Effect::Save { name, text } => self.client.save(name, text),
             }
         }
         Ok(())
@@ -261,8 +265,8 @@ impl Console<'_> {
 
     fn trick(&mut self, node: String, trick: Trick) -> Result<()> {
         let Some(stage) = &mut self.stage else { return Ok(()) };
-        let done = stage.trick(&node, trick);
-        self.take(Msg::Tricked { at: clock::now(), node, done })
+        let (done, fates) = (stage.trick(&node, trick), stage.fates());
+        self.take(Msg::Tricked { at: clock::now(), node, done, fates })
     }
 
     /// Stops until the shell continues it; what changed meanwhile is drawn at once.

@@ -24,28 +24,32 @@ const LANE: LaneId = LaneId(0);
 /// Asks the first of these that answers, prints what it says, and tells how the cluster is: 0 fine, 2 one
 /// loss from trouble or not to be told, 3 no quorum or no leader. An agent that cannot be asked is an error.
 pub fn run(places: &[Settings], is_json: bool) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("start the runtime")?;
-    let mut troubles = Vec::new();
-    for place in places {
-        match runtime.block_on(picture(place)) {
-            Ok(model) => {
-                let verdict = model.verdict();
-                let text = if is_json { format!("{:#}\n", to_json(&model, verdict)) } else { to_text(&model, verdict) };
-                cli::say(&text);
-                return Ok(ExitCode::from(code(verdict)));
-            }
-            Err(error) => troubles.push(format!("{}: {error}", place.address)),
-        }
-    }
-    bail!("{}", troubles.join("\n"))
+    let model = first(places)?;
+    let verdict = model.verdict();
+    let text = if is_json { format!("{:#}\n", to_json(&model, verdict)) } else { to_text(&model, verdict) };
+    cli::say(&text);
+    Ok(ExitCode::from(code(verdict)))
 }
 
 fn code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Ok(_) => 0,
         Verdict::Thin(_) | Verdict::Unclear(_) | Verdict::Waiting => 2,
-        Verdict::NoQuorum(_) | Verdict::NoLeader { .. } => 3,
+        Verdict::NoQuorum(_) | Verdict::NoLeader { .. } | Verdict::Doubted(_) => 3,
     }
+}
+
+/// What the first of these that answers shows.
+pub(crate) fn first(places: &[Settings]) -> Result<Model> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("start the runtime")?;
+    let mut troubles = Vec::new();
+    for place in places {
+        match runtime.block_on(picture(place)) {
+            Ok(model) => return Ok(model),
+            Err(error) => troubles.push(format!("{}: {error}", place.address)),
+        }
+    }
+    bail!("{}", troubles.join("\n"))
 }
 
 /// The model after one round of questions.
@@ -92,7 +96,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Ok(_) => "ok",
         Verdict::Thin(_) => "degraded",
         Verdict::NoQuorum(_) => "no quorum",
-        Verdict::NoLeader { .. } => "no leader",
+        Verdict::NoLeader { .. } | Verdict::Doubted(_) => "no leader",
         Verdict::Unclear(_) | Verdict::Waiting => "unclear",
     }
 }

@@ -24,6 +24,7 @@ use super::seal::Seal;
 use super::tcp::{Received, STREAM_TIME_MAX, ask, read_message, write_answer};
 use super::traffic::{LABELLED, Traffic};
 use crate::clock;
+use crate::cut;
 use crate::seats::Seats;
 use crate::swim::codec::kind;
 use crate::swim::internal::KeyAction;
@@ -189,6 +190,9 @@ impl Driver {
         for _ in 0..PACKETS_AT_ONCE {
             // An error here is a report about a packet sent earlier, or that none is left.
             let Ok((length, from)) = self.udp.try_recv_from(buffer) else { return };
+            if cut::is_cut(from.ip()) {
+                continue;
+            }
             self.traffic.udp_received.increment(length as u64);
             if buffer[..length].first() == Some(&kind::LABEL) {
                 metrics::counter!(LABELLED).increment(1);
@@ -268,6 +272,9 @@ impl Driver {
 
     async fn carry_out(&mut self, out: &mut Output) {
         for Packet { to, bytes } in out.packets.drain(..) {
+            if cut::is_cut(to.ip()) {
+                continue;
+            }
             let sealed = self.seal.seal_packet(bytes);
             // Packets are best effort: one that cannot be sent is one that was lost.
             if let Ok(sent) = self.udp.send_to(&sealed, to).await {
@@ -421,6 +428,7 @@ async fn serve(
     traffic: &Traffic,
     events: mpsc::Sender<StreamEvent>,
 ) {
+    cut::passage(from.ip()).await;
     // Who says nothing whole gets no answer.
     let Ok(received) = read_message(&mut stream, seal, traffic, &traffic.questions).await else {
         traffic.tcp_refused.increment(1);

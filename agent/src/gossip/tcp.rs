@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::seal::Seal;
 use super::traffic::{LABELLED, Traffic};
+use crate::cut;
 use crate::swim::codec::kind;
 use crate::swim::stream::{Scan, plain, plain_within};
 
@@ -50,6 +51,7 @@ pub(super) async fn ask(
     traffic: &Traffic,
 ) -> Result<Received, DialFailure> {
     let exchange = async {
+        cut::passage(to.ip()).await;
         let mut stream = TcpStream::connect(to).await.map_err(DialFailure::Connect)?;
         // A lost answer of an old stream must not delay the new one.
         stream.set_nodelay(true).map_err(DialFailure::Exchange)?;

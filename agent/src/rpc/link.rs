@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::wire::{Codec, Frame, HELLO_BYTES, hello, read_welcome};
 use super::{DialError, Error, FRAME_BYTES_MAX, Lane, Refusal, Service, Unsent};
 use crate::clock;
+use crate::cut;
 use crate::moment::Moment;
 use crate::tasks::Tasks;
 
@@ -95,8 +96,8 @@ impl Link {
         let (end, kept) = (tasks.token(), Arc::clone(&shared));
         tasks.spawn("rpc link", async move {
             tokio::select! {
-                () = hear(read, &kept) => {}
-                () = say(write, frames, &kept) => {}
+                () = hear(read, address, &kept) => {}
+                () = say(write, address, frames, &kept) => {}
                 () = end.cancelled() => {}
             }
             kept.close();
@@ -237,6 +238,7 @@ async fn shake_hands(address: SocketAddr, lane: Lane, source: Option<IpAddr>) ->
     if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         socket.bind(SocketAddr::new(source, 0)).map_err(failed)?;
     }
+    cut::passage(address.ip()).await;
     let mut stream = socket.connect(address).await.map_err(failed)?;
     prepare(&stream).map_err(failed)?;
     stream.write_all(&hello(lane)).await.map_err(failed)?;
@@ -254,9 +256,10 @@ pub(super) fn prepare(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 /// Until the peer ends the connection or says what makes no sense.
-async fn hear(read: OwnedReadHalf, shared: &Shared) {
+async fn hear(read: OwnedReadHalf, from: SocketAddr, shared: &Shared) {
     let mut frames = FramedRead::new(read, Codec);
     while let Some(frame) = frames.next().await {
+        cut::passage(from.ip()).await;
         match frame {
             Ok(Frame::Reply { id, payload }) => shared.answer(id, Answer::Reply(payload)),
             Ok(Frame::Refusal { id, refusal }) => shared.answer(id, Answer::Refused(refusal)),
@@ -269,9 +272,10 @@ async fn hear(read: OwnedReadHalf, shared: &Shared) {
 }
 
 /// Until nobody asks any more or the peer takes no more.
-async fn say(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Outgoing>, shared: &Shared) {
+async fn say(mut write: OwnedWriteHalf, to: SocketAddr, mut frames: mpsc::Receiver<Outgoing>, shared: &Shared) {
     let mut bytes = BytesMut::new();
     while let Some(first) = frames.recv().await {
+        cut::passage(to.ip()).await;
         let mut next = Some(first);
         while let Some(frame) = next {
             if !put(frame, shared, &mut bytes) {

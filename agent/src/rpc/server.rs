@@ -19,6 +19,7 @@ use super::link::{IN_FLIGHT_MAX, flush, prepare};
 use super::wire::{self, Codec, Frame, PROTOCOL};
 use super::{Call, Code, FRAME_BYTES_MAX, Handler, Handlers, Lane, Limits, Refusal, Reply, Service};
 use crate::clock;
+use crate::cut;
 use crate::seats::{Seat, Seats};
 use crate::tasks::Tasks;
 
@@ -107,6 +108,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
 
 /// None when the two have nothing to say to each other.
 async fn shake_hands(mut stream: TcpStream, peer: SocketAddr) -> Option<(TcpStream, Lane)> {
+    cut::passage(peer.ip()).await;
     prepare(&stream).ok()?;
     let byte = stream.read_u8().await.ok()?;
     if byte != PROTOCOL {
@@ -158,7 +160,7 @@ async fn talk(stream: TcpStream, peer: SocketAddr, lane: Lane, server: &Server) 
     let (read, write) = stream.into_split();
     tokio::select! {
         () = hear(read, server, &desk) => {}
-        () = say(write, answers) => {}
+        () = say(write, peer, answers) => {}
     }
     open.decrement(1.0);
     desk.lock().clear();
@@ -167,6 +169,7 @@ async fn talk(stream: TcpStream, peer: SocketAddr, lane: Lane, server: &Server) 
 async fn hear(read: OwnedReadHalf, server: &Server, desk: &Arc<Desk>) {
     let mut frames = FramedRead::new(read, Codec);
     while let Some(frame) = frames.next().await {
+        cut::passage(desk.peer.ip()).await;
         match frame {
             Ok(Frame::Request { id, service, left_ms, payload }) => {
                 let kib = u32::try_from(payload.len() >> 10).unwrap_or(u32::MAX).saturating_add(1);
@@ -261,9 +264,10 @@ impl Desk {
 }
 
 /// Until the connection ends or the peer takes no more.
-async fn say(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Frame>) {
+async fn say(mut write: OwnedWriteHalf, to: SocketAddr, mut frames: mpsc::Receiver<Frame>) {
     let mut bytes = BytesMut::new();
     while let Some(first) = frames.recv().await {
+        cut::passage(to.ip()).await;
         let mut next = Some(first);
         while let Some(frame) = next {
             if Codec.encode(frame, &mut bytes).is_err() {

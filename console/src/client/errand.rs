@@ -1,6 +1,8 @@
-//! Orders carried out and places looked at, each in a task of its own beside the lanes: the only
-//! requests of this console that change a cluster. How long each may take, and how many at once.
+//! Orders carried out, places looked at and files written, each in a task of its own beside the lanes: the
+//! only requests of this console that change a cluster. How long each may take, and how many at once.
 
+use std::fs::File;
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +18,7 @@ use super::poll::identity_of;
 use super::wire::DEADLINE;
 use crate::clock;
 use crate::msg::{LaneId, Msg, Place, Trouble};
-use crate::order::{Order, Outcome, Probe, Seen};
+use crate::order::{Method, Order, Outcome, Probe, Seen};
 
 /// A join tries several addresses, a leave tells the pool before it answers.
 const ORDER: Duration = Duration::from_secs(30);
@@ -24,6 +26,8 @@ const ORDER: Duration = Duration::from_secs(30);
 const ORDERS_MAX: usize = 16;
 /// Before an address that is being typed is looked at.
 const TYPING: Duration = Duration::from_millis(250);
+/// Files of one name, each with a number of its own.
+const FILES_MAX: u32 = 100;
 /// Of an answer's text; an operator reads a few lines.
 const TEXT_MAX: usize = 1_000;
 
@@ -64,6 +68,16 @@ impl Errands {
         });
     }
 
+    pub(super) fn save(&mut self, name: String, text: String) {
+        while self.tasks.try_join_next().is_some() {}
+        let out = self.out.clone();
+        self.tasks.spawn(async move {
+            let written = tokio::task::spawn_blocking(move || write_new(&name, &text)).await;
+            let done = written.unwrap_or_else(|error| Err(error.to_string()));
+            let _ = out.send(Msg::Saved { at: clock::now(), done }).await;
+        });
+    }
+
     pub(super) fn probe(&mut self, lane: LaneId, probe: Probe) {
         if let Some(before) = self.looking.take() {
             before.abort();
@@ -85,6 +99,28 @@ impl Errands {
     }
 }
 
+/// Beside what was saved before, never over it.
+fn write_new(name: &str, text: &str) -> Result<String, String> {
+    let place = std::env::current_dir().unwrap_or_default();
+    for number in 0..FILES_MAX {
+        let name = if number == 0 { name.to_owned() } else { format!("{name}.{number}") };
+        let path = place.join(&name);
+        match File::options().write(true).create_new(true).open(&path) {
+            Ok(mut file) => {
+                let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+                let shown = path.display();
+                return match written {
+                    Ok(()) => Ok(shown.to_string()),
+                    Err(error) => Err(format!("{shown}: {}", http::system_text(&error))),
+                };
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("{}: {}", path.display(), http::system_text(&error))),
+        }
+    }
+    Err(format!("{FILES_MAX} files named {name} are in {} already", place.display()))
+}
+
 fn refused(why: String) -> Outcome {
     Outcome::Silent(Trouble::Other(why))
 }
@@ -95,7 +131,12 @@ async fn carry_out(settings: &Settings, order: &Order) -> Outcome {
         Err(error) => return Outcome::Silent(trouble_of(&error)),
     };
     let (path, parameters) = order.request();
-    let mut request = client.put(&path).within(ORDER);
+    let request = match order.method() {
+        Method::Put => client.put(&path),
+        Method::Post => client.post(&path),
+        Method::Delete => client.delete(&path),
+    };
+    let mut request = request.within(ORDER);
     for (name, value) in parameters {
         request = request.query(name, value);
     }

@@ -108,6 +108,11 @@ impl Client {
         self.errands.probe(lane, probe);
     }
 
+    /// Writes a new file; what comes of it is a message.
+    pub fn save(&mut self, name: String, text: String) {
+        self.errands.save(name, text);
+    }
+
     /// Completes when a lane ended, which none does by itself: it failed in a way that it must not.
     pub async fn broken(&mut self) {
         if self.tasks.join_next().await.is_none() {

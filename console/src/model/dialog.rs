@@ -7,7 +7,8 @@ use shared::event::{MemberStatus, Pool};
 use super::Model;
 use super::panes::Pane;
 use super::risk::{self, Cost};
-use crate::msg::{Act, Identity, Place};
+use super::seats;
+use crate::msg::{Act, Identity, Place, Screen};
 use crate::order::{Order, Probe, Seen};
 
 /// What it takes to go on, least first.
@@ -34,6 +35,7 @@ pub enum Field {
     #[default]
     Cancel,
     Do,
+    Target,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,12 @@ pub struct Dialog {
     pub seen: Option<Seen>,
     /// Of a force-leave: forget it too.
     pub prune: bool,
+    /// The Raft ID of a server whose seat is to go.
+    pub server: String,
+    /// The Raft ID of who is to lead; none leaves it to the leader.
+    pub target: Option<String>,
+    /// What keeps it from being carried out, as of the last settling.
+    pub obstacle: Option<String>,
     /// Typed to go on.
     pub word: String,
     pub focus: Field,
@@ -62,7 +70,11 @@ pub struct Dialog {
 
 impl Dialog {
     pub fn new(act: Act, subject: String) -> Self {
-        let focus = if act == Act::Join { Field::Address } else { Field::Cancel };
+        let focus = match act {
+            Act::Join => Field::Address,
+            Act::Transfer => Field::Do,
+            _ => Field::Cancel,
+        };
         Self {
             act,
             subject,
@@ -70,6 +82,9 @@ impl Dialog {
             address: String::new(),
             seen: None,
             prune: act == Act::Prune,
+            server: String::new(),
+            target: None,
+            obstacle: None,
             word: String::new(),
             focus,
             demand: Demand::Enter,
@@ -84,7 +99,8 @@ impl Dialog {
             Act::Join => &[Field::Address, Field::Pool, Field::Cancel, Field::Do],
             Act::Leave => &[Field::Address, Field::Cancel, Field::Do],
             Act::ForceLeave => &[Field::Prune, Field::Cancel, Field::Do],
-            Act::Prune => &[Field::Cancel, Field::Do],
+            Act::Transfer => &[Field::Target, Field::Cancel, Field::Do],
+            Act::Prune | Act::RemovePeer => &[Field::Cancel, Field::Do],
         }
     }
 
@@ -129,6 +145,7 @@ impl Dialog {
             // An order to leave makes whoever gets it leave.
             Act::Leave => matches!(&self.seen, Some(Seen::Agent(found)) if found.node == self.subject),
             Act::ForceLeave | Act::Prune => true,
+            Act::Transfer | Act::RemovePeer => self.obstacle.is_none(),
         }
     }
 
@@ -141,14 +158,15 @@ impl Dialog {
         match self.act {
             Act::Join => Some(Probe::Gossip { address: gossip_address(address, self.pool) }),
             Act::Leave => Some(Probe::Agent { address: address.to_owned() }),
-            Act::ForceLeave | Act::Prune => None,
+            _ => None,
         }
     }
 
     /// The seats it takes away, when it is about a server.
     pub fn cost(&self, model: &Model) -> Option<Cost> {
         match self.act {
-            Act::Join => None,
+            Act::Join | Act::Transfer => None,
+            Act::RemovePeer => risk::leaving(&model.servers, &self.server, true),
             Act::Leave => risk::leaving(&model.servers, &self.subject, false),
             Act::ForceLeave | Act::Prune => risk::leaving(&model.servers, &self.subject, true),
         }
@@ -156,14 +174,15 @@ impl Dialog {
 
     /// What it takes, as things are now.
     pub fn demanded(&self, model: &Model) -> Demand {
-        if self.act == Act::Join {
+        if matches!(self.act, Act::Join | Act::Transfer) {
             return Demand::Enter;
         }
         let cost = self.cost(model);
-        let is_server =
-            cost.is_some() || model.members.find(Pool::Lan, &self.subject).is_some_and(|member| member.is_server());
+        let is_server = self.act == Act::RemovePeer
+            || cost.is_some()
+            || model.members.find(Pool::Lan, &self.subject).is_some_and(|member| member.is_server());
         // Without a leader no configuration changes, and nobody undoes what gossip does.
-        let is_led = model.raft.leading().is_some();
+        let is_led = model.raft.is_led();
         let is_fatal = cost.as_ref().is_some_and(|cost| cost.is_lost) || (cost.is_some() && !is_led);
         match () {
             () if is_fatal => Demand::Words(LOSE_QUORUM.to_owned()),
@@ -172,8 +191,22 @@ impl Dialog {
         }
     }
 
+    /// Whom the next choice names: nobody, then each of those who could lead.
+    pub fn turn_target(&mut self, model: &Model) {
+        let ids: Vec<&str> = seats::heirs(model).map(|row| row.id.as_str()).collect();
+        let at = self.target.as_deref().and_then(|target| ids.iter().position(|id| *id == target));
+        let next = at.map_or(0, |at| at + 1);
+        self.target = ids.get(next).map(|id| (*id).to_owned());
+    }
+
+    /// How things are now; see [`Self::settle`].
+    pub fn look_around(&mut self, model: &Model) {
+        self.obstacle = seats::obstacle(self, model);
+        self.settle(self.demanded(model));
+    }
+
     /// Takes what it takes now; a lock that became heavier closes again.
-    pub fn settle(&mut self, demand: Demand) {
+    fn settle(&mut self, demand: Demand) {
         if self.ordered.is_some() || demand == self.demand {
             return;
         }
@@ -205,6 +238,8 @@ impl Dialog {
                 (Place { address, ..here }, Order::Leave { lose_quorum })
             }
             Act::ForceLeave | Act::Prune => (here, Order::ForceLeave { node: self.subject.clone(), prune: self.prune }),
+            Act::Transfer => (here, Order::Transfer { to: self.target.clone() }),
+            Act::RemovePeer => (here, Order::RemovePeer { id: self.server.clone() }),
         }
     }
 }
@@ -248,7 +283,7 @@ pub fn own_place(model: &Model, node: &str) -> (String, Option<Identity>) {
 pub fn objection(act: Act, name: &str, status: MemberStatus) -> Option<String> {
     let word = super::members::status_word(status);
     match (act, status) {
-        (Act::Join, _)
+        (Act::Join | Act::Transfer | Act::RemovePeer, _)
         | (Act::Leave, MemberStatus::Alive | MemberStatus::Suspect)
         | (Act::ForceLeave, MemberStatus::Failed | MemberStatus::Leaving)
         | (Act::Prune, MemberStatus::Left | MemberStatus::Failed) => None,
@@ -276,6 +311,9 @@ pub fn subject(model: &Model) -> Option<String> {
 pub fn applies(model: &Model, act: Act) -> bool {
     if act == Act::Join {
         return true;
+    }
+    if matches!(act, Act::Transfer | Act::RemovePeer) {
+        return model.screen == Screen::Raft && seats::objection(model, act).is_none();
     }
     let Some(name) = subject(model) else { return false };
     let status: Option<MemberStatus> = model.members.find(Pool::Lan, &name).map(|member| member.state.status);

@@ -25,6 +25,8 @@ pub enum Outcome {
     Won,
     Lost,
     TimedOut,
+    /// Others were asked whether they would vote, and no more came of it: no term began.
+    PreVote,
 }
 
 impl From<ElectionResult> for Outcome {
@@ -146,7 +148,7 @@ impl Elections {
         election.tally = Some(record.tally);
         election.need = Some(record.need);
         election.outcome = record.result.into();
-        election.gap = gap;
+        election.gap = Gap::longer(election.gap, gap);
     }
 
     /// Votes that were kept by server ID get the voter's name, now that it is known.
@@ -178,7 +180,9 @@ impl Election {
     /// Adds a line to the story, once.
     pub fn step(&mut self, at: WallTime, node: &str, text: String) {
         if self.steps.len() < STEPS_MAX && !self.steps.iter().any(|step| step.node == node && step.text == text) {
-            self.steps.push(Step { at, node: node.to_owned(), text });
+            // Of two servers the one that is heard later may have been first.
+            let place = self.steps.partition_point(|step| step.at <= at);
+            self.steps.insert(place, Step { at, node: node.to_owned(), text });
         }
     }
 }

@@ -17,7 +17,9 @@ pub mod panes;
 pub mod past;
 pub mod pursuit;
 pub mod raft;
+pub mod recovery;
 pub mod risk;
+pub mod seats;
 pub mod servers;
 pub mod timeline;
 pub mod verdict;
@@ -97,6 +99,8 @@ pub enum Overlay {
     Dialog,
     /// What the loss of each server would do.
     Impact,
+    /// What is left of the voters, and the way back to a quorum.
+    Recovery,
 }
 
 /// A sentence for the operator, about a key that was pressed just now.
@@ -153,6 +157,10 @@ pub struct Model {
     /// What was ordered, and what came of it.
     pub pursuits: pursuit::Pursuits,
     pub remark: Option<Remark>,
+    /// What is done to nodes of the demo and does not show by itself.
+    pub fates: Vec<String>,
+    /// Of the timeline, when less than all of it was asked for.
+    pub span: timeline::Span,
     pub zoomed: bool,
     /// What is needed to step back in time.
     #[serde(skip)]

@@ -40,6 +40,14 @@ pub struct Pursuit {
     pub status_before: Option<MemberStatus>,
     pub was_in_raft: bool,
     pub members_before: usize,
+    /// Who led before, as Raft's ID or by name, and in which term.
+    #[serde(default)]
+    pub leader_before: Option<String>,
+    #[serde(default)]
+    pub term_before: Option<u64>,
+    /// When a seat was seen gone.
+    #[serde(default)]
+    pub gone: Option<WallTime>,
 }
 
 impl Pursuit {
@@ -76,6 +84,8 @@ impl Pursuit {
             Act::Leave => format!("leave of {subject}"),
             Act::ForceLeave => format!("force-leave {subject}"),
             Act::Prune => format!("prune {subject}"),
+            Act::Transfer => "transfer of the leadership".to_owned(),
+            Act::RemovePeer => format!("removal of {subject} from Raft"),
         }
     }
 }

@@ -46,12 +46,26 @@ pub struct Leading {
     pub since: Option<WallTime>,
     /// A quorum acknowledges it; none where that cannot be asked.
     pub confirmed: Option<bool>,
+    /// Which it leads, where that was told with it.
+    pub term: Option<u64>,
+}
+
+/// A leader that others follow, of a later term than the agent in use knows a leader of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    pub id: String,
+    pub term: u64,
+    pub seen: WallTime,
 }
 
 /// What is known of one server's log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     pub role: Option<Role>,
+    /// Who leads as this server itself says, by ID; empty: nobody. In which term, and when it said so.
+    pub follows: Option<String>,
+    pub told_term: Option<u64>,
+    pub told: WallTime,
     pub term: Option<u64>,
     pub last_log: Option<u64>,
     /// Highest index the leader knows to be on its disk.
@@ -88,6 +102,16 @@ pub enum Gap {
     Of(u64),
     /// It ended; when it began was not seen.
     Unseen,
+}
+
+impl Gap {
+    /// One time as two measured it: who noticed it first counts.
+    pub fn longer(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(Self::Of(one)), Some(Self::Of(other))) => Some(Self::Of(one.max(other))),
+            (one, other) => one.or(other),
+        }
+    }
 }
 
 /// The leader's own word of its election may be a little later than that of who elected it.
@@ -148,6 +172,27 @@ impl Raft {
             Leader::Known(leading) => Some(leading),
             _ => None,
         }
+    }
+
+    /// There is a leader, and nothing says that no quorum answers it.
+    pub fn is_led(&self) -> bool {
+        self.leading().is_some_and(|leading| leading.confirmed != Some(false))
+    }
+
+    /// The term that the known leader leads.
+    pub fn led_term(&self) -> Option<u64> {
+        self.leading().and_then(|leading| leading.term).or(self.term)
+    }
+
+    /// What other servers say of a leader that the agent in use does not know of: it is cut off from them.
+    pub fn later(&self) -> Option<Later> {
+        let own = self.leading().and_then(|leading| leading.term).max(self.own.term)?;
+        let told = self.progress.values().filter_map(|progress| {
+            let id = progress.follows.clone().filter(|id| !id.is_empty() && self.leader_id() != Some(id))?;
+            let term = progress.told_term.filter(|term| *term > own)?;
+            Some(Later { id, term, seen: progress.told })
+        });
+        told.max_by_key(|later| (later.term, later.seen))
     }
 
     /// What to call the leader: its node name, else its address, else its ID.
@@ -218,7 +263,7 @@ impl Raft {
             node: name(peer.node),
             address: name(peer.address),
             since: at,
-            confirmed: None,
+            ..Leading::default()
         });
     }
 

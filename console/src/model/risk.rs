@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::servers::ServerRow;
+use super::servers::{ServerRole, ServerRow};
 use super::verdict::Quorum;
 
 /// A third way, beside now and after.
@@ -29,9 +29,9 @@ pub struct Cost {
     pub leads: bool,
 }
 
-/// What it costs that this server gives up its seat; none when it has none.
-pub fn leaving(servers: &[ServerRow], node: &str, forced: bool) -> Option<Cost> {
-    let me = servers.iter().find(|row| row.in_raft && row.node == node)?;
+/// What it costs that this server, a node or a Raft ID, gives up its seat; none when it has none.
+pub fn leaving(servers: &[ServerRow], server: &str, forced: bool) -> Option<Cost> {
+    let me = servers.iter().find(|row| row.in_raft && (row.node == server || row.id == server))?;
     let now = Quorum::of(servers);
     let is_hidden = now.unseen > 0 || servers.iter().any(|row| row.in_raft && row.vote.is_none());
     let mut after = now;
@@ -49,12 +49,29 @@ pub fn leaving(servers: &[ServerRow], node: &str, forced: bool) -> Option<Cost> 
     let later = if forced {
         has_vote.then(|| (Later::Returns, Quorum { voters: after.voters + 1, up: after.up + 1, ..after }))
     } else {
-        let down = servers.iter().find(|row| row.vote == Some(true) && row.up == Some(false) && row.node != node);
+        let down = servers.iter().find(|row| row.vote == Some(true) && row.up == Some(false) && row.id != me.id);
         let with = Quorum { up: after.up + 1, ..after };
         down.filter(|_| is_lost && decides(with)).map(|row| (Later::Back { first: row.name().to_owned() }, with))
     };
-    let leads = me.role == super::servers::ServerRole::Leader;
+    let leads = me.role == ServerRole::Leader;
     Some(Cost { now, after, later, is_lost, is_hidden, leads })
+}
+
+/// What a crash of all of these at once leaves: the quorum then, and whether the leader is among them.
+/// Those without a vote, and those that are down, change nothing.
+pub fn crashing(servers: &[ServerRow], nodes: &[&str]) -> (Quorum, bool) {
+    let mut after = Quorum::of(servers);
+    let lost = servers.iter().filter(|row| nodes.contains(&row.node.as_str()) || nodes.contains(&row.id.as_str()));
+    let mut leads = false;
+    for row in lost.filter(|row| row.in_raft) {
+        leads |= row.role == ServerRole::Leader;
+        match (row.vote, row.up) {
+            (Some(true), Some(true)) => after.up -= 1,
+            (Some(true), None) => after.unseen -= 1,
+            _ => {}
+        }
+    }
+    (after, leads)
 }
 
 #[cfg(test)]
@@ -63,6 +80,7 @@ mod tests {
 
     fn servers(spec: &str) -> Vec<ServerRow> {
         let row = |(at, c): (usize, char)| ServerRow {
+            id: at.to_string(),
             node: format!("srv-{}", at + 1),
             in_raft: true,
             vote: Some(c != 'l'),
@@ -105,6 +123,22 @@ mod tests {
         assert_eq!(later("fff", "srv-2", false), None);
         assert_eq!(later("fxx", "srv-1", false), None);
         assert_eq!(later("ffx", "srv-3", true), Some((Later::Returns, Quorum { voters: 3, up: 3, unseen: 0 })));
+    }
+
+    /// Voters up after a crash of these, and whether they decide.
+    #[track_caller]
+    fn check_crash(spec: &str, nodes: &[&str], expected: (usize, bool)) {
+        let (after, _) = crashing(&servers(spec), nodes);
+        assert_eq!((after.up, after.is_met()), expected, "{spec}, {nodes:?} crash");
+    }
+
+    #[test]
+    fn who_crashes_keeps_its_seat() {
+        check_crash("fff", &["srv-1"], (2, true));
+        check_crash("fff", &["srv-1", "srv-3"], (1, false));
+        check_crash("ff", &["srv-1"], (1, false));
+        check_crash("ffx", &["srv-3"], (2, true));
+        check_crash("ffl", &["srv-3", "web-1"], (2, true));
     }
 
     #[test]

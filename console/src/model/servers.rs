@@ -14,6 +14,8 @@ pub enum ServerRole {
     Leader,
     Follower,
     Candidate,
+    /// It says that it leads, and no quorum answers it.
+    Doubted,
     /// In the configuration, without a vote.
     Learner,
     /// Not answering, or gone.
@@ -93,7 +95,7 @@ pub fn rows(raft: &Raft, members: &Members, here: Here<'_>) -> Vec<ServerRow> {
         .collect();
     // The leader is on top; among the others the configuration's order is kept, so that rows stand
     // still when leadership does.
-    rows.sort_by_key(|row| row.role != ServerRole::Leader);
+    rows.sort_by_key(|row| !matches!(row.role, ServerRole::Leader | ServerRole::Doubted));
     rows.extend(outsiders(raft, members));
     rows
 }
@@ -134,10 +136,13 @@ fn is_up(status: MemberStatus) -> bool {
 }
 
 fn role(raft: &Raft, id: &str, node: &str, vote: Option<bool>, up: Option<bool>, progress: &Progress) -> ServerRole {
+    let later = raft.later();
+    let later = later.as_ref();
     let stands = || raft.elections.newest().take(4).any(|e| e.candidate == node && e.outcome == Outcome::Open);
     match () {
         () if up == Some(false) => ServerRole::Down,
-        () if raft.leader_id() == Some(id) => ServerRole::Leader,
+        () if raft.leader_id() == Some(id) && (!raft.is_led() || later.is_some()) => ServerRole::Doubted,
+        () if raft.leader_id() == Some(id) || later.is_some_and(|later| later.id == id) => ServerRole::Leader,
         () if vote == Some(false) => ServerRole::Learner,
         () if matches!(raft.leader, Leader::Known(_)) && vote == Some(true) && up.is_some() => ServerRole::Follower,
         () if progress.role == Some(Role::Candidate) || stands() => ServerRole::Candidate,

@@ -52,6 +52,8 @@ pub enum Verdict {
         quorum: Quorum,
         since: Option<WallTime>,
     },
+    /// Somebody says that it leads, and no quorum answers it.
+    Doubted(Quorum),
     /// A quorum with voters missing and none to spare.
     Thin(Quorum),
     Ok(Quorum),
@@ -71,6 +73,7 @@ impl Verdict {
             }
             Some(since) => Self::NoLeader { quorum, since },
             None if servers.iter().all(|server| !server.in_raft) => Self::Waiting,
+            None if servers.iter().any(|server| server.role == ServerRole::Doubted) => Self::Doubted(quorum),
             None if votes_hidden || !quorum.is_met() || *leader == Leader::Unknown => Self::Unclear(quorum),
             None if quorum.up < quorum.voters && quorum.spare() == 0 => Self::Thin(quorum),
             None => Self::Ok(quorum),
@@ -111,7 +114,7 @@ pub fn impacts(servers: &[ServerRow]) -> Vec<Impact> {
     let need = quorum.need();
     let mut rows = Vec::new();
     for server in servers.iter().filter(|server| server.in_raft) {
-        let leader = server.role == ServerRole::Leader;
+        let leader = matches!(server.role, ServerRole::Leader | ServerRole::Doubted);
         let (left, then) = match (server.vote, server.up) {
             (Some(false), _) => (quorum.up, Then::NoVote),
             (_, Some(false)) => (quorum.up, Then::Gone),
@@ -157,7 +160,11 @@ mod tests {
                 '?' => None,
                 _ => Some(true),
             },
-            role: if c == 'L' { ServerRole::Leader } else { ServerRole::Follower },
+            role: match c {
+                'L' => ServerRole::Leader,
+                'D' => ServerRole::Doubted,
+                _ => ServerRole::Follower,
+            },
             ..ServerRow::default()
         };
         spec.chars().enumerate().map(row).collect()
@@ -166,7 +173,8 @@ mod tests {
     #[track_caller]
     fn check(spec: &str, expected: fn(Quorum) -> Verdict, numbers: (usize, usize, usize)) {
         let servers = servers(spec);
-        let leader = if spec.contains('L') { Leader::Known(Leading::default()) } else { Leader::None { since: None } };
+        let leader =
+            if spec.contains(['L', 'D']) { Leader::Known(Leading::default()) } else { Leader::None { since: None } };
         let quorum = Quorum::of(&servers);
         assert_eq!(Verdict::of(&servers, &leader), expected(quorum), "{spec}");
         assert_eq!((quorum.up, quorum.need(), quorum.spare()), numbers, "{spec}");
@@ -182,6 +190,8 @@ mod tests {
         check("ff", |quorum| Verdict::NoLeader { quorum, since: None }, (2, 2, 0));
         check("Lf?", Verdict::Thin, (2, 2, 0));
         check("L??", Verdict::Unclear, (1, 2, 0));
+        check("Dff", Verdict::Doubted, (3, 2, 1));
+        check("Dxx", Verdict::NoQuorum, (1, 2, 0));
     }
 
     #[test]

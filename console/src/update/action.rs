@@ -2,11 +2,11 @@
 
 use shared::event::Level;
 
-use super::dialog;
+use super::{dialog, recovery};
 use crate::model::members::Members;
 use crate::model::panes::{self, Pane};
 use crate::model::{Model, Overlay};
-use crate::msg::{Action, Effect, LaneId, Motion, Screen};
+use crate::msg::{Action, Effect, LaneId, Motion, Screen, Span};
 
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     model.dirty = true;
@@ -42,6 +42,14 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         // Seen to before this: the present and the past are told apart there.
         Action::Leap(_) => {}
         Action::Impact => show(model, if model.overlay == Overlay::Impact { Overlay::None } else { Overlay::Impact }),
+        Action::Recovery => {
+            show(model, if model.overlay == Overlay::Recovery { Overlay::None } else { Overlay::Recovery });
+        }
+        Action::Save => return recovery::save(model),
+        Action::Span(span) => {
+            let all = model.raft.timeline.all_us(model.now);
+            model.span.turn(span == Span::Closer, all);
+        }
         Action::Trick(trick) => return dialog::trick(model, trick),
         Action::Help => show(model, if model.overlay == Overlay::Help { Overlay::None } else { Overlay::Help }),
         Action::Quit => return quit(model),

@@ -9,12 +9,16 @@ use crate::model::dialog::{self, Demand, Dialog, Field};
 use crate::model::journal::{Kind, News};
 use crate::model::mark::Mark;
 use crate::model::panes::Pane;
+use crate::model::seats;
 use crate::model::{Model, Overlay, Remark};
 use crate::msg::{Act, Effect, Stroke, Trick};
 use crate::order::{Probe, Seen};
 
 /// Opens the dialog of an act on what is selected, or says why there is none.
 pub(super) fn ask(model: &mut Model, act: Act) -> Vec<Effect> {
+    if matches!(act, Act::Transfer | Act::RemovePeer) {
+        return ask_of_seat(model, act);
+    }
     let name = if act == Act::Join { Some(String::new()) } else { dialog::subject(model) };
     let Some(name) = name else {
         return refuse(model, "no member is selected here".to_owned());
@@ -40,12 +44,38 @@ pub(super) fn ask(model: &mut Model, act: Act) -> Vec<Effect> {
         dialog.address = address;
         dialog.seen = identity.map(Seen::Agent);
     }
-    dialog.demand = dialog.demanded(model);
     let probe = dialog.probe().filter(|_| dialog.seen.is_none());
+    open(model, dialog);
+    look(model, probe)
+}
+
+/// Of Raft's own servers: who leads, who has a seat.
+fn ask_of_seat(model: &mut Model, act: Act) -> Vec<Effect> {
+    if let Some(why) = seats::objection(model, act) {
+        return refuse(model, why);
+    }
+    let row = seats::selected(model);
+    let name = row.map(|row| row.name().to_owned()).unwrap_or_default();
+    let id = row.filter(|row| row.in_raft).map(|row| row.id.clone());
+    let mut dialog = match act {
+        Act::Transfer => {
+            let leader = model.raft.leader_name().unwrap_or_default().to_owned();
+            Dialog { target: id, ..Dialog::new(act, leader) }
+        }
+        _ => Dialog { server: id.unwrap_or_default(), ..Dialog::new(act, name) },
+    };
+    if act == Act::Transfer && seats::obstacle(&dialog, model).is_some() {
+        dialog.target = None;
+    }
+    open(model, dialog);
+    Vec::new()
+}
+
+fn open(model: &mut Model, mut dialog: Dialog) {
+    dialog.look_around(model);
     model.overlay = Overlay::Dialog;
     model.overlay_top = 0;
     model.dialog = Some(dialog);
-    look(model, probe)
 }
 
 fn refuse(model: &mut Model, text: String) -> Vec<Effect> {
@@ -92,6 +122,7 @@ fn put(model: &mut Model, c: char) -> Vec<Effect> {
             dialog.pool = if dialog.pool == Pool::Lan { Pool::Wan } else { Pool::Lan };
         }
         (Field::Prune, ' ') => dialog.prune = !dialog.prune,
+        (Field::Target, ' ' | 'h' | 'l') => turn_target(model),
         (focus, 'y') if dialog.demand == Demand::Yes && focus != Field::Address => {
             return if dialog.is_unlocked() { go(model) } else { Vec::new() };
         }
@@ -119,6 +150,13 @@ fn changed(model: &mut Model, before: Option<Probe>) -> Vec<Effect> {
     look(model, probe)
 }
 
+fn turn_target(model: &mut Model) {
+    let Some(mut dialog) = model.dialog.take() else { return };
+    dialog.turn_target(model);
+    dialog.look_around(model);
+    model.dialog = Some(dialog);
+}
+
 fn press(model: &mut Model) -> Vec<Effect> {
     let Some(dialog) = &mut model.dialog else { return Vec::new() };
     match dialog.focus {
@@ -136,6 +174,10 @@ fn press(model: &mut Model) -> Vec<Effect> {
         }
         Field::Prune => {
             dialog.prune = !dialog.prune;
+            Vec::new()
+        }
+        Field::Target => {
+            turn_target(model);
             Vec::new()
         }
         Field::Address => {
@@ -164,7 +206,7 @@ pub(super) fn close(model: &mut Model) {
 /// Carries out what the dialog asks, as things are at this moment.
 fn go(model: &mut Model) -> Vec<Effect> {
     let Some(mut dialog) = model.dialog.take() else { return Vec::new() };
-    dialog.settle(dialog.demanded(model));
+    dialog.look_around(model);
     if !dialog.is_unlocked() {
         model.dialog = Some(dialog);
         return Vec::new();
@@ -192,7 +234,7 @@ pub(super) fn probed(model: &mut Model, probe: &Probe, seen: Seen) -> bool {
 /// The lock as the cluster is now.
 pub(super) fn settle(model: &mut Model) {
     let Some(mut dialog) = model.dialog.take() else { return };
-    dialog.settle(dialog.demanded(model));
+    dialog.look_around(model);
     model.dialog = Some(dialog);
 }
 
@@ -204,8 +246,15 @@ pub(super) fn trick(model: &mut Model, trick: Trick) -> Vec<Effect> {
     }
 }
 
-pub(super) fn tricked(model: &mut Model, at: WallTime, node: &str, done: Result<String, String>) -> bool {
+pub(super) fn tricked(
+    model: &mut Model,
+    at: WallTime,
+    node: &str,
+    done: Result<String, String>,
+    fates: Vec<String>,
+) -> bool {
     model.now = model.now.max(at);
+    model.fates = fates;
     let (mark, level, text) = match done {
         Ok(text) => (Mark::Warning, Level::Warn, text),
         Err(text) => (Mark::Unknown, Level::Info, text),

@@ -1,17 +1,17 @@
 //! The event stream of our agents into the model.
 
 use shared::event::{
-    AgentEvent, Body, ElectionEvent, Event, LogEvent, Pool, RaftEvent, RaftPeer, RaftState, ReplicationEvent, Role,
-    VoteAnswer,
+    AgentEvent, Body, ElectionEvent, Event, LogEvent, Pool, Progress, RaftEvent, RaftPeer, RaftState, ReplicationEvent,
+    Role, VoteAnswer,
 };
 use shared::time::WallTime;
 
-use super::{member, polled, story};
+use super::{member, names, polled, story};
 use crate::model::Model;
 use crate::model::elections::Outcome;
 use crate::model::journal::{Kind, News};
 use crate::model::mark::Mark;
-use crate::model::raft::{Leader, Peer};
+use crate::model::raft::{Gap, Leader, Peer};
 use crate::model::timeline::Phase;
 use crate::msg::{Frame, LaneId};
 use crate::polled::Identity;
@@ -66,6 +66,11 @@ fn picture_begins(model: &mut Model) {
 
 /// Takes one event. State is taken however often it comes; what happened is told once.
 pub(super) fn event(model: &mut Model, lane: LaneId, at: WallTime, event: Event) -> bool {
+    // The agent in use passes on what another server saw of Raft.
+    let relays = matches!(event.body, Body::Raft(_) | Body::Election(_) | Body::Replication(_));
+    if relays && event.origin.boot != event.id.boot {
+        return aside(model, at, event);
+    }
     let told = !model.picture && is_told(model, &event);
     let waits = matches!(event.body, Body::Election(_) | Body::Replication(_));
     if let Body::Agent(body) = event.body {
@@ -127,15 +132,12 @@ fn happens(model: &mut Model, at: WallTime, event: Event, told: bool) {
         Body::Member(body) => member::event(model, time, &node, body, told),
         Body::Raft(body) => raft(model, time, &node, body, told),
         Body::Election(_) if told => {}
-        Body::Election(body) => election(model, time, &node, body),
+        Body::Election(body) => {
+            let node = names::of(model, node);
+            election(model, time, &node, names::in_election(model, body));
+        }
         Body::Replication(ReplicationEvent::Progress(progress)) => {
-            let known = model.raft.progress_mut(&progress.server_id, at);
-            known.term = Some(progress.term);
-            known.last_log = Some(progress.last_log);
-            known.matched = Some(progress.matched);
-            known.commit = Some(progress.commit);
-            known.applied = Some(progress.applied);
-            known.contact_ms = (!progress.leader).then_some(progress.contact_ms);
+            followed(model, at, &progress);
         }
         Body::User(_) if told => {}
         Body::User(body) => story::user(model, time, &node, &body),
@@ -208,10 +210,14 @@ fn raft(model: &mut Model, time: WallTime, node: &str, event: RaftEvent, told: b
             story::new_leader(model, time, &story::NewLeader { id, node: &leader, term, gap, from: node });
             if model.raft.elections.find(term, &leader).is_some() {
                 let election = model.raft.elections.entry(term, &leader, time);
-                election.gap = election.gap.or(gap);
+                election.gap = Gap::longer(election.gap, gap);
+                let longest = election.gap;
                 // Who leads has won, whether or not the candidate itself is heard.
-                if election.outcome == Outcome::Open {
+                if matches!(election.outcome, Outcome::Open | Outcome::PreVote) {
                     election.outcome = Outcome::Won;
+                }
+                if model.raft.term == Some(term) {
+                    model.raft.last_gap = longest.or(model.raft.last_gap);
                 }
             }
         }
@@ -275,10 +281,11 @@ fn raft_state(model: &mut Model, time: WallTime, node: &str, state: RaftState) {
         Some(id) => {
             model.raft.led_by(&id, state.leader_since);
             if let (Some(since), Some(peer)) = (state.leader_since, model.raft.peer(&id).cloned()) {
-                model.raft.timeline.leads(&peer.node, state.term, since);
+                model.raft.timeline.leads(&peer.node, state.term, since, model.picture);
             }
             if let Leader::Known(leading) = &mut model.raft.leader {
                 leading.confirmed = Some(state.confirmed);
+                leading.term = Some(state.term);
                 leading.since = state.leader_since.or(leading.since);
             }
         }
@@ -292,11 +299,40 @@ fn raft_state(model: &mut Model, time: WallTime, node: &str, state: RaftState) {
     }
 }
 
+/// What a leader says of one server. Of one that never answered it in its term it knows nothing: what that
+/// one had before stays, with its date.
+fn followed(model: &mut Model, at: WallTime, told: &Progress) {
+    let silent_us = i64::try_from(told.contact_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let is_silent = !told.leader && told.matched == 0;
+    let seen = if told.leader { at } else { WallTime::from_micros(at.micros().saturating_sub(silent_us)) };
+    let was_seen = model.raft.progress.get(&told.server_id).map(|known| known.seen);
+    let known = model.raft.progress_mut(&told.server_id, seen);
+    if known.term > Some(told.term) {
+        // Word of a leader that is one no more.
+        known.seen = was_seen.unwrap_or(seen);
+        return;
+    }
+    known.contact_ms = (!told.leader).then_some(told.contact_ms);
+    if is_silent && known.last_log.is_some() {
+        known.seen = was_seen.unwrap_or(seen);
+        known.matched = None;
+        return;
+    }
+    known.term = Some(told.term);
+    // The leader's own log is longer than what it knows to be on this one's disk.
+    known.last_log = Some(if told.leader { told.last_log } else { told.matched });
+    known.matched = Some(told.matched);
+    known.commit = Some(told.commit);
+    known.applied = Some(told.applied);
+}
+
 /// A server's own figures.
 fn own_progress(model: &mut Model, time: WallTime, node: &str, state: &RaftState) {
     let Some(id) = state.peers.iter().find(|peer| peer.node == node).map(|peer| peer.id.clone()) else { return };
     let progress = model.raft.progress_mut(&id, time);
     progress.role = Some(state.role);
+    progress.follows = Some(state.leader_id.clone().unwrap_or_default());
+    (progress.told_term, progress.told) = (Some(state.term), time);
     progress.term = Some(state.term);
     progress.last_log = Some(state.last_log);
     progress.commit = Some(state.commit);
@@ -320,7 +356,7 @@ fn election(model: &mut Model, time: WallTime, node: &str, event: ElectionEvent)
             let election = model.raft.elections.entry(term, &candidate, time);
             election.cause.clone_from(&cause);
             election.need = Some(need);
-            election.outcome = Outcome::Open;
+            election.outcome = if pre_vote { Outcome::PreVote } else { Outcome::Open };
             let what = if pre_vote { "asks for pre-votes" } else { "stands" };
             let why = if cause.is_empty() { String::new() } else { format!(": {cause}") };
             let text = format!("{candidate} {what} in term {term}, needs {need} of {voters}{why}");

@@ -202,5 +202,5 @@ fn lead(model: &mut Model, at: WallTime, leader: &str, term: u64) {
     let gap = model.raft.leaderless_ms(at);
     model.raft.last_gap = gap.map(Gap::Of).or(model.raft.last_gap);
     model.raft.led_by_name(leader, at);
-    model.raft.timeline.leads(leader, term, at);
+    model.raft.timeline.leads(leader, term, at, false);
 }

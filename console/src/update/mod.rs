@@ -7,12 +7,15 @@ mod action;
 mod dialog;
 mod event;
 mod fact;
+mod handover;
 mod link;
 mod member;
 pub mod monitor;
+mod names;
 mod past;
 mod polled;
 mod pursue;
+mod recovery;
 mod settle;
 mod story;
 
@@ -69,7 +72,8 @@ fn take(model: &mut Model, msg: Msg) {
         Msg::Polled { lane, at, polled } => news(model, lane, at) && polled::polled(model, lane, at, polled),
         Msg::Denied { lane, at, source, denial } => news(model, lane, at) && polled::denied(model, source, denial),
         Msg::Ordered { id, at, took_us, outcome } => pursue::ordered(model, id, at, took_us, &outcome),
-        Msg::Tricked { at, node, done } => dialog::tricked(model, at, &node, done),
+        Msg::Tricked { at, node, done, fates } => dialog::tricked(model, at, &node, done, fates),
+        Msg::Saved { at, done } => recovery::saved(model, at, done),
         Msg::Probed { at, probe, seen } => {
             model.now = model.now.max(at);
             dialog::probed(model, &probe, seen)

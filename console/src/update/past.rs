@@ -102,6 +102,7 @@ fn stand(to: &mut Model, from: &Model) {
     to.overlay = if from.overlay == Overlay::Dialog { Overlay::None } else { from.overlay };
     to.overlay_top = from.overlay_top;
     to.zoomed = from.zoomed;
+    to.span = from.span;
     to.members.stand_as(&from.members);
     to.raft.list = from.raft.list.clone();
     to.checks.list = from.checks.list.clone();

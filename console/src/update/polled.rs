@@ -139,7 +139,7 @@ fn leader(model: &mut Model, at: WallTime, address: Option<String>) {
         model.raft.last_gap = lost_for(&was, at).map(Gap::Of).or(model.raft.last_gap);
         if let Some(node) = node {
             // This answer does not tell the term.
-            model.raft.timeline.leads(&node, 0, at);
+            model.raft.timeline.leads(&node, 0, at, false);
         }
         let here = model.here().to_owned();
         story::raft(model, at, &here, Mark::Leader, format!("{name} leads now"));

@@ -6,6 +6,7 @@
 use shared::event::{Level, MemberStatus, Pool};
 use shared::time::WallTime;
 
+use super::handover;
 use crate::format;
 use crate::model::Model;
 use crate::model::dialog::{self, Dialog};
@@ -17,7 +18,7 @@ use crate::msg::{Act, Link, Place};
 use crate::order::{Order, Outcome};
 
 /// How long an order that was taken may need to show; the reference needs seconds for the slowest.
-const FOLLOW_US: u64 = 60_000_000;
+pub(super) const FOLLOW_US: u64 = 60_000_000;
 /// A join shows at once, or what joined was there already under another address.
 const JOIN_US: u64 = 10_000_000;
 
@@ -37,8 +38,11 @@ pub(super) fn begin(model: &mut Model, dialog: &Dialog, place: &Place, order: &O
         steps: Vec::new(),
         ended: None,
         status_before: model.members.find(Pool::Lan, name).map(|member| member.state.status),
-        was_in_raft: is_in_raft(model, name),
+        was_in_raft: is_in_raft(model, name) || dialog.act == Act::RemovePeer,
         members_before: model.members.count(dialog.pool),
+        leader_before: leader(model),
+        term_before: model.raft.term,
+        gone: None,
     };
     pursuit.step(model.now, Mark::Candidate, format!("asked of {place}: {}", order.line()));
     model.pursuits.begin(pursuit);
@@ -65,6 +69,11 @@ pub(super) fn ordered(model: &mut Model, id: u64, at: WallTime, took_us: u64, ou
             }
             (Level::Info, Mark::Good, format!("{line} → {status}, {took}"))
         }
+        // Consul learned it after 1.8: there nobody knows the path.
+        Outcome::Answered { status: status @ (404 | 405), .. } if pursuit.act == Act::Transfer => {
+            pursuit.end(at, Mark::Failed, format!("not offered by this agent: it answers {status}"));
+            (Level::Warn, Mark::Failed, format!("{line} → {status}, {took}: not offered by this agent"))
+        }
         Outcome::Answered { status, text, .. } => {
             let text = text.trim();
             pursuit.end(at, Mark::Failed, format!("refused: {status} {text}"));
@@ -81,6 +90,12 @@ pub(super) fn ordered(model: &mut Model, id: u64, at: WallTime, took_us: u64, ou
     true
 }
 
+/// Who leads, by ID where that is known.
+pub(super) fn leader(model: &Model) -> Option<String> {
+    let leading = model.raft.leading()?;
+    leading.id.clone().or_else(|| leading.node.clone()).or_else(|| leading.address.clone())
+}
+
 fn is_in_raft(model: &Model, node: &str) -> bool {
     model.raft.peers.iter().any(|peer| peer.node == node)
 }
@@ -93,6 +108,8 @@ pub(super) fn advance(model: &mut Model) {
         match pursuit.act {
             Act::Join => join(model, &mut pursuit),
             Act::Leave | Act::ForceLeave | Act::Prune => departure(model, &mut pursuit),
+            Act::Transfer => handover::transfer(model, &mut pursuit),
+            Act::RemovePeer => handover::removal(model, &mut pursuit),
         }
         if pursuit.ended.is_some()
             && let Some(last) = pursuit.last()

@@ -93,7 +93,7 @@ fn page(model: &Model, pane: Pane) -> usize {
 /// Puts each server on the timeline as it is now; what events told more exactly stays.
 fn timeline(model: &mut Model) {
     let now = model.now;
-    let is_led = model.raft.leading().is_some();
+    let (is_led, later) = (model.raft.is_led(), model.raft.later());
     // A polled leader's term comes after its name. The term of our agents comes with each election.
     let is_polled = model.lane().is_some_and(|lane| lane.kind == Some(AgentKind::HashiCorp));
     let since = model.raft.leading().and_then(|leading| leading.since);
@@ -104,14 +104,23 @@ fn timeline(model: &mut Model) {
         if row.node != row.id && !row.node.is_empty() {
             model.raft.timeline.named(&row.id, &row.node);
         }
+        let follows = row.progress.follows.as_deref();
         let phase = match row.role {
+            // What servers say themselves of a later leader is worth more than what the agent in use sees of them.
+            _ if later.as_ref().is_some_and(|later| later.id == row.id) => Phase::Leads,
+            _ if later.as_ref().is_some_and(|later| follows == Some(&later.id)) => Phase::Follows,
             // It may answer and lead to its last moment, and has left or failed all the same.
             _ if matches!(row.status, Some(MemberStatus::Left | MemberStatus::Failed)) => Phase::Down,
             ServerRole::Follower | ServerRole::Learner if !is_led => Phase::Adrift,
             ServerRole::Leader => Phase::Leads,
+            ServerRole::Doubted => Phase::Adrift,
+            // It led when it was last heard, and has not said since that it follows.
+            ServerRole::Follower if follows == Some(&row.id) => Phase::Adrift,
             ServerRole::Follower | ServerRole::Learner => Phase::Follows,
             ServerRole::Candidate => Phase::Stands,
             ServerRole::Down if row.status != Some(MemberStatus::Leaving) => Phase::Down,
+            // It runs, and no leader of the cluster's counts it in.
+            ServerRole::Outside => Phase::Adrift,
             ServerRole::Unknown if row.in_raft && row.up == Some(true) && !is_led => Phase::Adrift,
             _ => continue,
         };

@@ -59,8 +59,9 @@ pub(super) fn new_leader(model: &mut Model, at: WallTime, news: &NewLeader<'_>) 
     }
     if let crate::model::raft::Leader::Known(leading) = &mut model.raft.leader {
         leading.node.get_or_insert_with(|| news.node.to_owned());
+        leading.term = Some(term).filter(|term| *term > 0).max(leading.term);
     }
-    model.raft.timeline.leads(news.node, term, at);
+    model.raft.timeline.leads(news.node, term, at, model.picture);
     if !told {
         model.raft.last_gap = news.gap.or(model.raft.last_gap);
         let after = match news.gap {
@@ -108,10 +109,10 @@ pub(super) fn ended(model: &mut Model, at: WallTime, from: &str, record: &Electi
     model.raft.elections.entry(*term, candidate, record.at).step(at, candidate, text.clone());
     match record.result {
         ElectionResult::Won => {
-            model.raft.timeline.leads(candidate, *term, at);
+            model.raft.timeline.leads(candidate, *term, at, model.picture || !matches!(tell, Tell::Now));
             let newest = model.raft.elections.newest().find(|election| election.outcome == Outcome::Won);
-            if newest.is_some_and(|election| election.term == *term) {
-                model.raft.last_gap = gap.or(model.raft.last_gap);
+            if let Some(election) = newest.filter(|election| election.term == *term) {
+                model.raft.last_gap = election.gap.or(model.raft.last_gap);
             }
         }
         ElectionResult::Lost | ElectionResult::TimedOut => {
@@ -154,7 +155,11 @@ pub(super) struct Vote<'a> {
 
 pub(super) fn vote(model: &mut Model, at: WallTime, from: &str, vote: &Vote<'_>) {
     let Vote { term, candidate, voter, .. } = *vote;
+    let is_new = model.raft.elections.find(term, candidate).is_none();
     let election = model.raft.elections.entry(term, candidate, at);
+    if is_new && vote.pre_vote {
+        election.outcome = Outcome::PreVote;
+    }
     let what = if vote.pre_vote { "pre-vote" } else { "vote" };
     if !vote.pre_vote {
         if let Some(answer) = vote.answer {
@@ -169,7 +174,7 @@ pub(super) fn vote(model: &mut Model, at: WallTime, from: &str, vote: &Vote<'_>)
         Some(VoteAnswer::Granted) => match vote.tally {
             Some((tally, Some(need))) => format!("{what} granted by {voter}: term {term}, {tally} of {need}"),
             Some((tally, None)) => format!("{what} granted by {voter}: term {term}, tally {tally}"),
-            None => format!("{what} granted by {voter}: term {term}"),
+            None => format!("{voter} gives its {what} to {candidate}: term {term}"),
         },
         Some(VoteAnswer::Refused) => format!("{what} refused by {voter}: term {term}, {}", vote.reason),
         Some(VoteAnswer::Silent) => format!("no answer from {voter}: term {term}"),

@@ -24,7 +24,7 @@ use crate::widget::{Piece, piece};
 const LABEL: usize = 14;
 const SIDE: usize = 20;
 
-type Line = Vec<Piece<'static>>;
+pub(super) type Line = Vec<Piece<'static>>;
 
 pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let Some(dialog) = &scene.model.dialog else { return };
@@ -37,23 +37,24 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     sheet(scene, area, buf, &Sheet { title: view.title(), lines: &lines, foot: &foot, hint });
 }
 
-struct View<'a> {
-    scene: Scene<'a>,
-    dialog: &'a Dialog,
-    columns: usize,
+/// The open dialog; those about Raft's own servers are told in `handover`.
+pub(super) struct View<'a> {
+    pub(super) scene: Scene<'a>,
+    pub(super) dialog: &'a Dialog,
+    pub(super) columns: usize,
 }
 
 impl View<'_> {
-    fn text(&self, text: impl Into<String>) -> Piece<'static> {
+    pub(super) fn text(&self, text: impl Into<String>) -> Piece<'static> {
         piece(text.into(), self.scene.theme.part(Part::Text))
     }
 
-    fn faint(&self, text: impl Into<String>) -> Piece<'static> {
+    pub(super) fn faint(&self, text: impl Into<String>) -> Piece<'static> {
         piece(text.into(), self.scene.theme.part(Part::Faint))
     }
 
     /// `● text`, wrapped under itself.
-    fn marked(&self, mark: Mark, text: &str) -> Vec<Line> {
+    pub(super) fn marked(&self, mark: Mark, text: &str) -> Vec<Line> {
         let theme = self.scene.theme;
         let parts = format::wrap(text, self.columns.saturating_sub(2));
         let line = |(at, part): (usize, String)| {
@@ -76,8 +77,13 @@ impl View<'_> {
         let (model, dialog) = (self.scene.model, self.dialog);
         let subject = &dialog.subject;
         let since = |member: &Member| {
-            let age = member.since.map(|at| format!(" {} ago", format::age_whole(model.now.micros_since(at))));
-            format!("{}{}", status_word(member.state.status), age.unwrap_or_default())
+            let age = member.since.map(|at| format::age_whole(model.now.micros_since(at)));
+            let age = match (age, member.state.status) {
+                (Some(age), MemberStatus::Alive) => format!(" for {age}"),
+                (Some(age), _) => format!(" {age} ago"),
+                (None, _) => String::new(),
+            };
+            format!("{}{age}", status_word(member.state.status))
         };
         let member = model.members.find(Pool::Lan, subject);
         let is = member.map_or("no longer listed".to_owned(), since);
@@ -87,6 +93,8 @@ impl View<'_> {
             Act::Leave => ("Leave", format!("{subject}: it leaves {cluster} and its agent process STOPS")),
             Act::ForceLeave => ("Force-leave", format!("{subject}: {is}")),
             Act::Prune => ("Prune", format!("{subject}: {is}")),
+            Act::Transfer => ("Transfer leadership", self.reign()),
+            Act::RemovePeer => ("Remove from Raft", format!("{subject}: {is}")),
         };
         vec![piece(head, self.scene.theme.part(Part::Strong)), self.text(format!("   {rest}"))]
     }
@@ -96,6 +104,8 @@ impl View<'_> {
             Act::Join => self.join(),
             Act::Leave => self.leave(),
             Act::ForceLeave | Act::Prune => self.force(),
+            Act::Transfer => self.transfer(),
+            Act::RemovePeer => self.removal(),
         };
         lines.push(Vec::new());
         let (to, order) = self.dialog.order(self.scene.model);
@@ -114,16 +124,21 @@ impl View<'_> {
         vec![self.faint(format!("{label}  ")), piece(value.to_owned(), theme.part(part)), self.text(cursor)]
     }
 
+    /// Of one choice among several.
+    pub(super) fn radio(&self, is_chosen: bool) -> &'static str {
+        match (is_chosen, self.scene.theme.is_ascii()) {
+            (false, _) => " ",
+            (true, true) => "x",
+            (true, false) => "•",
+        }
+    }
+
     fn join(&self) -> Vec<Line> {
         let (model, dialog, theme) = (self.scene.model, self.dialog, self.scene.theme);
         let mut first = self.field("Address", &dialog.address, Field::Address);
         let is_here = dialog.focus == Field::Pool;
         let chosen = |pool: Pool, word: &str| {
-            let dot = match (dialog.pool == pool, theme.is_ascii()) {
-                (false, _) => " ",
-                (true, true) => "x",
-                (true, false) => "•",
-            };
+            let dot = self.radio(dialog.pool == pool);
             let part = if is_here && dialog.pool == pool { Part::Selected } else { Part::Text };
             piece(format!("({dot}) {word}"), theme.part(part))
         };
@@ -232,7 +247,7 @@ impl View<'_> {
     }
 
     /// What it does to the quorum, when it is about a server with a seat.
-    fn cost(&self, cost: Option<&Cost>) -> Vec<Line> {
+    pub(super) fn cost(&self, cost: Option<&Cost>) -> Vec<Line> {
         let (model, theme, node) = (self.scene.model, self.scene.theme, &self.dialog.subject);
         let Some(cost) = cost else {
             let text = format!("{node} has no seat in Raft: the quorum stays as it is");
@@ -358,6 +373,8 @@ impl View<'_> {
             Act::Leave => "Leave",
             Act::ForceLeave => "Force-leave",
             Act::Prune => "Prune",
+            Act::Transfer => "Transfer",
+            Act::RemovePeer => "Remove",
         };
         let label = match (&dialog.demand, dialog.is_unlocked()) {
             (_, false) => format!("{word} (locked)"),

@@ -7,7 +7,7 @@ use shared::time::WallTime;
 
 use super::Scene;
 use crate::format;
-use crate::keymap::TABLE;
+use crate::keymap::{Group, TABLE};
 use crate::model::Overlay;
 use crate::model::mark::Mark;
 use crate::model::members::Member;
@@ -58,6 +58,9 @@ fn remark(scene: Scene<'_>) -> String {
     let model = scene.model;
     let hashicorp = model.lane().and_then(|lane| lane.kind) == Some(AgentKind::HashiCorp);
     let here = model.here();
+    if !model.fates.is_empty() {
+        return format!("In this demo: {}", model.fates.join(", "));
+    }
     match model.screen {
         Screen::Members => slow(scene).unwrap_or_default(),
         Screen::Raft if hashicorp && model.raft.peers.len() > 1 => {
@@ -89,11 +92,16 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         () if model.filter().is_some_and(|filter| filter.open) => {
             vec![("enter", "keep"), ("esc", "clear"), ("C-u", "empty")]
         }
-        () => TABLE
-            .iter()
-            .filter(|binding| binding.is_offered(model))
-            .filter_map(|binding| binding.footer.map(|word| (short(binding.keys), word)))
-            .collect(),
+        () => {
+            let mut offered: Vec<_> = TABLE.iter().filter(|binding| binding.is_offered(model)).collect();
+            // What a demo is for stays longest.
+            offered.sort_by_key(|binding| match binding.group {
+                Group::Move | Group::Look => 0,
+                Group::Demo => 1,
+                Group::Change | Group::Anywhere => 2,
+            });
+            offered.iter().filter_map(|binding| binding.footer.map(|word| (short(binding.keys), word))).collect()
+        }
     };
     // Keys that do not fit go from the middle: those for this screen come first, help and quit last.
     let width =

@@ -13,12 +13,14 @@ mod ask;
 mod detail;
 mod events;
 mod footer;
+mod handover;
 mod header;
 mod help;
 mod impact;
 mod members;
 mod overview;
 mod raft;
+mod recovery;
 mod rows;
 mod timeline;
 mod tiny;
@@ -83,6 +85,7 @@ fn paint(model: &Model, area: Rect, buf: &mut Buffer) {
         Overlay::Help => help::draw(scene, area, buf),
         Overlay::Detail => detail::draw(scene, area, buf),
         Overlay::Impact => impact::draw(scene, area, buf),
+        Overlay::Recovery => recovery::draw(scene, area, buf),
         Overlay::Dialog => ask::draw(scene, area, buf),
     }
 }

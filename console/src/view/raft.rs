@@ -11,6 +11,7 @@ use crate::format;
 use crate::model::elections::Election;
 use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane, Room};
+use crate::msg::Screen;
 use crate::theme::Part;
 use crate::widget::panel::Panel;
 use crate::widget::table::{Cell, Column, Table};
@@ -150,11 +151,20 @@ pub(super) fn commit_line(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
 pub(super) fn timeline(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let timeline = &model.raft.timeline;
-    let window = Window::of(timeline, model.now);
+    // About the election that is looked at, if one is.
+    let about = model.raft.elections.selected().filter(|_| model.pane() == Pane::Elections);
+    let window = Window::of(timeline, model.now, model.span, about.map(|election| election.at));
     let faint = theme.part(Part::Faint);
     let mut title = vec![piece("Leadership", theme.part(Part::Strong))];
-    let span = format::age_whole(window.span_us());
-    title.push(piece(format!("  last {span}"), theme.part(Part::Text)));
+    let span = match window.span_us() {
+        us @ ..1_000_000 => format::millis(us / 1_000),
+        us => format::age_whole(us),
+    };
+    let words = match about.filter(|_| !model.span.is_all()) {
+        Some(election) => format!("  {span} about election {}", election.term),
+        None => format!("  last {span}"),
+    };
+    title.push(piece(words, theme.part(Part::Text)));
     let lines = theme.lines();
     let legend = [
         (format!("{}{}", theme.glyph(Mark::Leader), lines.leads), Mark::Leader, " leads  "),
@@ -164,7 +174,13 @@ pub(super) fn timeline(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         (theme.glyph(Mark::Failed).to_owned(), Mark::Failed, " down"),
     ];
     let note = legend.into_iter().flat_map(|(glyph, mark, word)| [piece(glyph, theme.mark(mark)), piece(word, faint)]);
-    let inner = Panel { title, note: note.collect(), hint: "", focused: false }.draw(theme, area, buf);
+    let inner = Panel {
+        title,
+        note: note.collect(),
+        hint: if model.screen == Screen::Raft { "+ - zoom" } else { "" },
+        focused: false,
+    }
+    .draw(theme, area, buf);
     if timeline.is_empty() {
         return placeholder(scene, inner, &waiting(scene), buf);
     }
@@ -173,6 +189,7 @@ pub(super) fn timeline(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         theme,
         timeline,
         window,
+        now: model.now,
         utc_offset_s: model.setup.utc_offset_s,
         with_leader: room >= 3 && timeline.len() > 1,
         with_terms: room >= 2,

@@ -22,6 +22,7 @@ pub(super) fn server_mark(row: &ServerRow) -> Mark {
             None => Mark::Good,
         },
         ServerRole::Candidate => Mark::Candidate,
+        ServerRole::Doubted => Mark::Warning,
         ServerRole::Learner | ServerRole::Outside => Mark::Quiet,
         ServerRole::Down => row.status.map_or(Mark::Failed, Mark::from),
         ServerRole::Unknown => Mark::Unknown,
@@ -33,6 +34,7 @@ pub(super) fn role_word(row: &ServerRow) -> &'static str {
         ServerRole::Leader => "leader",
         ServerRole::Follower => "follower",
         ServerRole::Candidate => "candidate",
+        ServerRole::Doubted => "leader?",
         ServerRole::Learner => "learner",
         ServerRole::Down => row.status.map_or("down", status_word),
         ServerRole::Outside => "no peer",
@@ -57,7 +59,7 @@ pub(super) fn figure(value: Option<u64>) -> Cow<'static, str> {
 pub(super) fn contact(row: &ServerRow) -> Cow<'static, str> {
     match (row.role, row.progress.contact_ms) {
         // What was heard before it went down is no contact now.
-        (ServerRole::Leader | ServerRole::Down, _) => "-".into(),
+        (ServerRole::Leader | ServerRole::Doubted | ServerRole::Down, _) => "-".into(),
         (_, Some(ms)) => format::millis(ms).into(),
         (_, None) => "?".into(),
     }
@@ -101,6 +103,7 @@ pub(super) fn outcome_word(outcome: Outcome) -> (&'static str, Mark) {
         Outcome::Won => ("won", Mark::Leader),
         Outcome::Lost => ("lost", Mark::Quiet),
         Outcome::TimedOut => ("timed out", Mark::Warning),
+        Outcome::PreVote => ("pre-vote", Mark::Quiet),
     }
 }
 

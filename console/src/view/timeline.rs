@@ -6,7 +6,7 @@ use shared::time::WallTime;
 
 use crate::format;
 use crate::model::mark::Mark;
-use crate::model::timeline::{Phase, Stretch, Timeline, phase_at};
+use crate::model::timeline::{Phase, Span, Stretch, Timeline, phase_at};
 use crate::theme::{Part, Theme};
 use crate::widget::{line_right, put, row};
 
@@ -17,15 +17,15 @@ pub(super) struct Window {
     pub(super) to: WallTime,
 }
 
-const LEAST_US: i64 = 60_000_000;
-const MOST_US: i64 = 24 * 3_600_000_000;
-
 impl Window {
-    /// All that is known up to now, at least a minute and at most a day.
-    pub(super) fn of(timeline: &Timeline, now: WallTime) -> Self {
-        let begins = timeline.begins().unwrap_or(now);
-        let span = (now.micros() - begins.micros()).clamp(LEAST_US, MOST_US);
-        Self { from: WallTime::from_micros(now.micros() - span), to: now }
+    /// All that is known up to now, or as much of it as was asked for: up to now, or about a moment.
+    pub(super) fn of(timeline: &Timeline, now: WallTime, span: Span, about: Option<WallTime>) -> Self {
+        let us = i64::try_from(span.us(timeline.all_us(now))).unwrap_or(i64::MAX);
+        let to = match about {
+            Some(about) if !span.is_all() => about.micros().saturating_add(us / 2),
+            _ => now.micros(),
+        };
+        Self { from: WallTime::from_micros(to.saturating_sub(us)), to: WallTime::from_micros(to) }
     }
 
     pub(super) fn span_us(self) -> u64 {
@@ -77,6 +77,8 @@ pub(super) struct View<'a> {
     pub(super) theme: &'a Theme,
     pub(super) timeline: &'a Timeline,
     pub(super) window: Window,
+    /// Nothing is drawn of what comes after it.
+    pub(super) now: WallTime,
     pub(super) utc_offset_s: i32,
     /// The row `leader`, with its gaps named.
     pub(super) with_leader: bool,
@@ -121,7 +123,7 @@ impl View<'_> {
 
     fn course(&self, area: Rect, buf: &mut Buffer, stretches: &[Stretch]) {
         let lines = self.theme.lines();
-        for column in 0..area.width {
+        for column in 0..self.until_now(area.width) {
             let (from, to) = self.bounds(column, area.width);
             let (symbol, style) = match shown(stretches, from, to) {
                 Shown::Blank | Shown::Goes(Phase::Down | Phase::Unseen) => continue,
@@ -142,6 +144,14 @@ impl View<'_> {
         }
     }
 
+    /// Columns that have begun.
+    fn until_now(&self, columns: u16) -> u16 {
+        match self.window.to <= self.now {
+            true => columns,
+            false => self.window.column(self.now, columns).map_or(0, |column| column + 1),
+        }
+    }
+
     fn bounds(&self, column: u16, columns: u16) -> (WallTime, WallTime) {
         (self.window.at(column, columns), WallTime::from_micros(self.window.at(column + 1, columns).micros() + 1))
     }
@@ -150,7 +160,7 @@ impl View<'_> {
     fn leader(&self, area: Rect, buf: &mut Buffer) {
         let lines = self.theme.lines();
         let style = self.theme.part(Part::Faint);
-        for column in 0..area.width {
+        for column in 0..self.until_now(area.width) {
             let moment = WallTime::from_micros(self.bounds(column, area.width).1.micros() - 1);
             let phases = || self.timeline.nodes().filter_map(|(_, row)| phase_at(row, moment));
             if phases().any(|phase| phase == Phase::Leads) {
@@ -227,13 +237,21 @@ impl View<'_> {
         let step = 20;
         let mut column = 0;
         while column + step < area.width {
-            let at = format::clock(self.window.at(column, area.width), self.utc_offset_s);
-            // Days tell nothing by their seconds, minutes do.
-            let text = if self.window.span_us() > 3_600_000_000 { &at[..5] } else { &at[..] };
-            put(buf, (area.x + column, area.y), 9, text, style, "");
+            put(buf, (area.x + column, area.y), 13, &self.time(self.window.at(column, area.width)), style, "");
             column += step;
         }
-        line_right(buf, area, &[("now".into(), style)]);
+        let end = if self.window.to == self.now { "now".to_owned() } else { self.time(self.window.to) };
+        line_right(buf, area, &[(end.into(), style)]);
+    }
+
+    /// Days tell nothing by their seconds, minutes do, and seconds by their parts.
+    fn time(&self, at: WallTime) -> String {
+        let (span, offset) = (self.window.span_us(), self.utc_offset_s);
+        match span {
+            ..=20_000_000 => format::clock_millis(at, offset),
+            20_000_001..=3_600_000_000 => format::clock(at, offset),
+            _ => format::clock(at, offset)[..5].to_owned(),
+        }
     }
 }
 
@@ -264,8 +282,16 @@ mod tests {
     fn the_window_is_a_minute_to_a_day() {
         let mut timeline = Timeline::default();
         timeline.put("one", t(100_000), Phase::Follows);
-        assert_eq!(Window::of(&timeline, t(100_010)).span_us(), 60_000_000);
-        assert_eq!(Window::of(&timeline, t(100_300)).span_us(), 300_000_000);
-        assert_eq!(Window::of(&timeline, t(900_000)).span_us(), 24 * 3_600_000_000);
+        let all = |now| Window::of(&timeline, t(now), Span::default(), Some(t(100_005)));
+        assert_eq!(all(100_010).span_us(), 60_000_000);
+        assert_eq!(all(100_300).span_us(), 300_000_000);
+        assert_eq!(all(900_000).span_us(), 24 * 3_600_000_000);
+        let mut span = Span::default();
+        span.turn(true, timeline.all_us(t(100_300)));
+        assert_eq!(
+            Window::of(&timeline, t(100_300), span, Some(t(100_100))),
+            Window { from: t(100_070), to: t(100_130) }
+        );
+        assert_eq!(Window::of(&timeline, t(100_300), span, None), Window { from: t(100_240), to: t(100_300) });
     }
 }

@@ -12,6 +12,9 @@ use crate::msg::{Link, Trouble};
 use crate::theme::Part;
 use crate::widget::{Piece, line, line_right, piece};
 
+/// Word of a leader that is this old is told with its age.
+const OLD_US: u64 = 10_000_000;
+
 pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
     if !scene.model.is_live() {
@@ -33,18 +36,31 @@ fn columns(pieces: &[Piece<'_>]) -> u16 {
 /// The verdict in pieces, in whole words where they fit and in short ones where they do not; the
 /// smallest screen shows it too.
 pub(super) fn verdict<'a>(scene: Scene<'a>, width: u16) -> Vec<Piece<'a>> {
-    let long = worded(scene, false);
-    if columns(&long) <= width { long } else { worded(scene, true) }
+    let long = told(scene, false);
+    if columns(&long) <= width { long } else { told(scene, true) }
+}
+
+/// `● QUORUM OK`
+fn headed<'a>(scene: Scene<'a>, mark: Mark, word: &'static str) -> Vec<Piece<'a>> {
+    let style = scene.theme.mark(mark);
+    vec![piece(scene.theme.glyph(mark), style), piece(" ", scene.theme.part(Part::Text)), piece(word, style)]
+}
+
+/// What the agent in use sees, unless others know better.
+fn told<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
+    if scene.model.raft.later().is_none() {
+        return worded(scene, short);
+    }
+    let mut pieces = headed(scene, Mark::Warning, "CUT OFF");
+    pieces.push(piece(elsewhere(scene, short), scene.theme.part(Part::Text)));
+    pieces
 }
 
 fn worded<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
     let text = scene.theme.part(Part::Text);
     let dot = scene.dot();
     let model = scene.model;
-    let head = |mark: Mark, word: &'static str| {
-        let style = scene.theme.mark(mark);
-        vec![piece(scene.theme.glyph(mark), style), piece(" ", text), piece(word, style)]
-    };
+    let head = |mark: Mark, word: &'static str| headed(scene, mark, word);
     let arithmetic = |q: Quorum| {
         let unseen = if q.unseen > 0 { format!(" ({} not seen)", q.unseen) } else { String::new() };
         match short {
@@ -75,6 +91,14 @@ fn worded<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
             let words = or("no leader can be elected, writes fail", "no leader, writes fail");
             pieces.push(piece(format!(" {dot} {words}"), text));
         }
+        Verdict::Doubted(quorum) => {
+            pieces = head(Mark::Warning, "LEADER ?");
+            pieces.push(piece(doubt(scene, short), text));
+            if !short {
+                pieces.push(piece(arithmetic(quorum), text));
+                pieces.push(piece(format!(" {dot} writes fail"), text));
+            }
+        }
         Verdict::NoLeader { quorum, since } => {
             pieces = head(Mark::Warning, "NO LEADER");
             if let Some(since) = since {
@@ -100,13 +124,39 @@ fn worded<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
     pieces
 }
 
+/// `srv-3 leads term 3`, as others say and the agent in use does not see; how old that is, if it is.
+fn elsewhere(scene: Scene<'_>, short: bool) -> String {
+    let model = scene.model;
+    let Some(later) = model.raft.later() else { return String::new() };
+    let name = model.servers.iter().find(|row| row.id == later.id).map_or(later.id.as_str(), |row| row.name());
+    let age = model.now.micros_since(later.seen);
+    let age = if age < OLD_US { String::new() } else { format!(", heard {} ago", format::age_whole(age)) };
+    let (here, term, dot) = (model.here(), later.term, scene.dot());
+    match short {
+        true => format!("  {name} leads term {term}, unseen by {here}{age}"),
+        false => format!("  {name} leads term {term}{age}; {here}, in use here, does not see it {dot} a other agent"),
+    }
+}
+
+/// `srv-1 says it leads term 2, no quorum answers it`
+fn doubt(scene: Scene<'_>, short: bool) -> String {
+    let raft = &scene.model.raft;
+    let name = raft.leader_name().unwrap_or_default();
+    let term = raft.led_term().map_or(String::new(), |term| format!(" term {term}"));
+    match short {
+        true => format!("  {name}: no quorum answers it {} writes fail", scene.dot()),
+        false => format!("  {name} says it leads{term}, no quorum answers it"),
+    }
+}
+
 /// `★ srv-1 leads term 41 for 3h12m`, or `★ srv-1 T41 3h12m`.
 fn leader<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
     let (model, theme) = (scene.model, scene.theme);
     let text = theme.part(Part::Text);
     let Some(name) = model.raft.leader_name() else { return Vec::new() };
     let (gap, word, long) = if short { (" ", " T", " ") } else { ("    ", " leads term ", " for ") };
-    let term = model.raft.term.map_or(if short { "" } else { " leads" }.to_owned(), |term| format!("{word}{term}"));
+    let term =
+        model.raft.led_term().map_or(if short { "" } else { " leads" }.to_owned(), |term| format!("{word}{term}"));
     let since = model.raft.leading().and_then(|leading| leading.since);
     let since = since.map_or(String::new(), |at| format!("{long}{}", format::age_whole(model.now.micros_since(at))));
     vec![

@@ -2,8 +2,10 @@
 //! agents that misbehave, and the program itself in a terminal.
 
 mod asking;
+mod demo;
 mod fake_agent;
 mod fixture;
+mod handover;
 mod lives;
 mod past;
 mod pty;

@@ -104,12 +104,13 @@ fn a_server_aside_tells_the_votes_that_only_it_saw() {
     story.tick(37_000);
     story.keys("3");
     shows(&mut story, &["43 10:00:36.400 srv-3", "won", "18,205"]);
-    // Who leads is for the agent in use to say, and members are not mixed.
+    // A later leader is told as what it is, unseen by the agent in use; members are not mixed.
     let state = raft_state(3, Role::Leader, 44, Some(2), Some(36_000));
     aside(&mut story, 36_500, "srv-3", 9, Body::Raft(RaftEvent::State(state)));
     let ghost = member("ghost", "10.0.0.9", "", MemberStatus::Alive);
     aside(&mut story, 36_501, "srv-3", 10, Body::Member(MemberEvent::Joined(ghost.into())));
-    hides(&mut story, &["ghost", "leads term 44"]);
+    shows(&mut story, &["CUT OFF  srv-3 leads term 44; srv-2, in use here, does not see it"]);
+    hides(&mut story, &["ghost"]);
 }
 
 #[test]

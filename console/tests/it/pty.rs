@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "how long to wait is nobody else's business here")]
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -22,36 +22,38 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_console");
 const WHERE: &[u8] = b"\x1b[6n";
 
 /// What the terminal shows, and the word that it changed.
-struct Glass {
+pub(crate) struct Glass {
     parser: Mutex<vt100::Parser>,
     changed: Condvar,
 }
 
-struct Console {
+pub(crate) struct Console {
     glass: Arc<Glass>,
     keys: Arc<Mutex<Box<dyn Write + Send>>>,
-    child: Box<dyn Child + Send + Sync>,
+    pub(crate) child: Box<dyn Child + Send + Sync>,
     terminal: Box<dyn MasterPty + Send>,
     /// The terminal's modes before.
     modes: String,
 }
 
 /// How the program is started.
-struct Start<'a> {
-    arguments: &'a [&'a str],
-    environment: &'a [(&'a str, &'a str)],
+pub(crate) struct Start<'a> {
+    pub(crate) arguments: &'a [&'a str],
+    pub(crate) environment: &'a [(&'a str, &'a str)],
     /// Columns that the terminal says ★ takes.
-    star: u8,
+    pub(crate) star: u8,
+    /// Where it runs.
+    pub(crate) place: &'a Path,
 }
 
 impl Start<'_> {
-    fn run(self) -> Console {
+    pub(crate) fn run(self) -> Console {
         let size = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a terminal");
         let mut command = CommandBuilder::new(PROGRAM);
         command.args(self.arguments);
         command.env_clear();
-        command.cwd(std::env::temp_dir());
+        command.cwd(self.place);
         for (name, value) in [("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("HOME", "/nonexistent")] {
             command.env(name, value);
         }
@@ -88,18 +90,18 @@ fn modes(terminal: &dyn MasterPty) -> String {
     format!("{:?} {:?} {:?}", modes.input_flags, modes.output_flags, modes.local_flags)
 }
 
-fn console(arguments: &[&str]) -> Console {
-    Start { arguments, environment: &[], star: 1 }.run()
+pub(crate) fn console(arguments: &[&str]) -> Console {
+    Start { arguments, environment: &[], star: 1, place: &std::env::temp_dir() }.run()
 }
 
 impl Console {
-    fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         self.keys.lock().expect("no panic").write_all(keys.as_bytes()).expect("the console reads keys");
     }
 
     /// Waits until the screen is so.
     #[track_caller]
-    fn until(&self, what: &str, holds: impl Fn(&vt100::Screen) -> bool) {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn(&vt100::Screen) -> bool) {
         let end = Instant::now() + PATIENCE;
         let mut parser = self.glass.parser.lock().expect("no panic");
         while !holds(parser.screen()) {
@@ -124,12 +126,12 @@ impl Console {
     }
 
     #[track_caller]
-    fn shows(&self, text: &str) {
+    pub(crate) fn shows(&self, text: &str) {
         self.until(text, |screen| screen.contents().contains(text));
     }
 
     #[track_caller]
-    fn shows_not(&self, text: &str) {
+    pub(crate) fn shows_not(&self, text: &str) {
         self.until(&format!("no {text}"), |screen| !screen.contents().contains(text));
     }
 
@@ -140,7 +142,7 @@ impl Console {
 
     /// Waits for its end and looks whether the terminal is as it was; its exit code.
     #[track_caller]
-    fn ends(&mut self) -> u32 {
+    pub(crate) fn ends(&mut self) -> u32 {
         let end = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("its status") {
@@ -159,6 +161,13 @@ impl Console {
     }
 }
 
+impl Console {
+    /// What it shows now.
+    pub(crate) fn contents(&self) -> String {
+        self.glass.parser.lock().expect("no panic").screen().contents()
+    }
+}
+
 impl Drop for Console {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -166,82 +175,8 @@ impl Drop for Console {
     }
 }
 
-/// The directory of the demo that this process started.
-fn directory(console: &Console) -> PathBuf {
-    std::env::temp_dir().join(format!("quorate-demo-{}", console.child.process_id().expect("it runs")))
-}
-
-#[test]
-fn the_demo_shows_an_election_and_leaves_nothing_behind() {
-    let mut console = console(&["demo"]);
-    console.shows("3 of 3 voters up");
-    console.press("2");
-    console.shows("5 of 5   alive 5");
-    let directory = directory(&console);
-    assert_eq!(processes_with(&directory), 5);
-    console.press("3");
-    console.shows("▸★ srv-");
-    // The first row is the leader's.
-    console.press("K");
-    console.shows("was killed: B starts it again");
-    assert_eq!(processes_with(&directory), 4);
-    console.shows("2 of 3 voters up");
-    // Two, or more where votes were split.
-    console.until("a second election", |screen| {
-        let contents = screen.contents();
-        let count = contents.split_once("Elections ").and_then(|(_, rest)| rest.split_whitespace().next());
-        count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count >= 2)
-    });
-    console.press("5");
-    console.shows("election won: term");
-    console.press("q");
-    assert_eq!(console.ends(), 0);
-    console.shows("console closed; the demo has ended");
-    assert!(!directory.exists());
-}
-
-#[test]
-fn a_node_of_the_demo_hangs_goes_on_and_comes_back() {
-    let console = console(&["demo"]);
-    console.shows("3 of 3 voters up");
-    console.press("2/web-1\r");
-    console.shows("/ web-1");
-    console.shows("1 of 5");
-    for (key, said) in [
-        ("B", "web-1 runs already"),
-        ("H", "web-1 hangs: H lets it go on"),
-        ("H", "web-1 goes on"),
-        ("K", "web-1 was killed"),
-        ("H", "web-1 does not run: B starts it"),
-        ("B", "web-1 was started again"),
-    ] {
-        console.press(key);
-        console.shows(said);
-    }
-}
-
-#[test]
-fn the_demo_ends_with_a_console_that_is_killed() {
-    let mut console = console(&["demo"]);
-    console.shows("3 of 3 voters up");
-    let directory = directory(&console);
-    let of_demo = || processes_with(&directory);
-    assert_eq!(of_demo(), 5);
-    console.child.kill().expect("it is killed");
-    eventually("the nodes' end", || of_demo() == 0);
-    eventually("its directory gone", || !directory.exists());
-}
-
-/// Processes that have this path among their arguments.
-fn processes_with(path: &Path) -> usize {
-    let path = path.to_string_lossy().into_owned();
-    let entries = std::fs::read_dir("/proc").expect("a list of processes").flatten();
-    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(&path)).count()
-}
-
 #[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "waited for {what}");
@@ -390,7 +325,13 @@ fn a_panic_gives_the_terminal_back_and_leaves_a_report() {
     let state = tempfile::tempdir().expect("a directory");
     let path = state.path().to_string_lossy().into_owned();
     let environment = [("QUORATE_CONSOLE_PANIC", "1"), ("XDG_STATE_HOME", path.as_str())];
-    let mut console = Start { arguments: &["--addr", "127.0.0.1:1"], environment: &environment, star: 1 }.run();
+    let mut console = Start {
+        arguments: &["--addr", "127.0.0.1:1"],
+        environment: &environment,
+        star: 1,
+        place: &std::env::temp_dir(),
+    }
+    .run();
     assert_ne!(console.ends(), 0);
     console.shows("a report is in");
     let mut reports = std::fs::read_dir(state.path().join("quorate")).expect("its directory").flatten();
@@ -403,7 +344,7 @@ fn glyphs_give_way_where_the_terminal_cannot_draw_them() {
     let fake = Fake::new(hashicorp);
     let drawn = |arguments: &[&str], environment: &[(&str, &str)], star| {
         let arguments = [&["--addr", &fake.address], arguments].concat();
-        let console = Start { arguments: &arguments, environment, star }.run();
+        let console = Start { arguments: &arguments, environment, star, place: &std::env::temp_dir() }.run();
         console.shows("srv-1");
         console.shows("Servers");
         let contents = console.glass.parser.lock().expect("no panic").screen().contents();
@@ -428,7 +369,8 @@ fn said(environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, Strin
 fn without_a_terminal_it_says_so() {
     let (code, text) = said(&[("TERM", "xterm")], &[]);
     assert_eq!((code, text.as_str()), (Some(1), "console: this is no terminal; in scripts use `console status`\n"));
-    let mut console = Start { arguments: &[], environment: &[("TERM", "")], star: 1 }.run();
+    let (environment, place) = ([("TERM", "")], std::env::temp_dir());
+    let mut console = Start { arguments: &[], environment: &environment, star: 1, place: &place }.run();
     assert_eq!(console.ends(), 1);
     console.shows("TERM is not set");
 }
@@ -455,6 +397,10 @@ fn a_status_is_told_to_scripts_by_its_code() {
     let (code, text) = said(&[], &["status", "-addr", &fake.address]);
     // This token may not read the configuration, and nobody is a member: it does not guess.
     assert_eq!((code, text.starts_with("quorum  unclear")), (Some(2), true), "{text}");
+    let (code, text) = said(&[], &["impact", "srv-9", "-addr", &fake.address]);
+    assert_eq!((code, text.contains("\"srv-9\" is no member and no server")), (Some(1), true), "{text}");
+    let (code, text) = said(&[], &["impact"]);
+    assert_eq!((code, text.contains("needs the names")), (Some(1), true), "{text}");
     let (code, text) = said(&[], &["status", "--addr=127.0.0.1:1"]);
     assert_eq!((code, text.contains("connection refused")), (Some(1), true), "{text}");
 }

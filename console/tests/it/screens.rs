@@ -108,7 +108,25 @@ fn what_changes_the_cluster_is_asked_first() {
         check("asking_three", fixture::three, &ASKING, size);
     }
     check("asking_single", fixture::single, &["2 L", "2 X"], (80, 24));
+    for size in [(120, 36), (80, 24), (60, 15)] {
+        check("handover_three", fixture::three, &["3 j T", "3 T tab space space", "3 G R", "3 j R l o s e"], size);
+    }
     check_look("asking_ascii_80x24", || fixture::three().ascii(), &["2 X", "2 j j L"], (80, 24));
+}
+
+#[test]
+fn without_a_quorum_the_way_out_is_shown() {
+    for size in [(120, 36), (80, 24), (60, 15)] {
+        check("recovery", fixture::no_quorum, &["3 o", "3 o G"], size);
+    }
+    check_look("recovery_ascii_80x24", || fixture::no_quorum().ascii(), &["1 o"], (80, 24));
+}
+
+#[test]
+fn the_timeline_from_nearer() {
+    for size in [(120, 36), (80, 24)] {
+        check("nearer_three", fixture::three, &["3 +", "3 tab + + + + +", "3 tab j + + + + + +"], size);
+    }
 }
 
 #[test]
@@ -175,7 +193,7 @@ fn old_data_are_dimmed_and_dated_and_live_ones_are_not() {
 #[test]
 fn no_size_is_too_odd() {
     for make in [fixture::connecting, fixture::three, fixture::disconnected, fixture::no_leader, fixture::hashicorp] {
-        for key in ["1", "2", "3", "5", "?", "2 enter", "1 z", "1 tab", "3 tab", "2 / x"] {
+        for key in ["1", "2", "3", "5", "?", "2 enter", "1 z", "1 tab", "3 tab", "2 / x", "3 + + +"] {
             let mut story = make();
             if story.model.members.lan().count() > 0 || !key.contains("enter") {
                 story.keys(key);

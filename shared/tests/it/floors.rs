@@ -76,9 +76,9 @@ const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["leader::voters"], may: &["leader::health", "moment"], not: &[] },
     // The one file of its room that reads files.
     Row { floor: 2, rooms: &["config::read"], may: &["flags"], not: &["tokio", "tracing"] },
-    Row { floor: 2, rooms: &["clock", "logs", "seats", "tasks", "telemetry"], may: &[], not: HTTP },
-    Row { floor: 2, rooms: &["gossip"], may: &["swim"], not: HTTP },
-    Row { floor: 2, rooms: &["rpc"], may: &[], not: HTTP },
+    Row { floor: 2, rooms: &["clock", "cut", "logs", "seats", "tasks", "telemetry"], may: &[], not: HTTP },
+    Row { floor: 2, rooms: &["gossip"], may: &["cut", "swim"], not: HTTP },
+    Row { floor: 2, rooms: &["rpc"], may: &["cut"], not: HTTP },
     Row { floor: 2, rooms: &["raft"], may: &["rpc", "store"], not: HTTP },
     Row { floor: 3, rooms: &["backend"], may: &["raft", "rpc", "store"], not: HTTP },
     // Workers, which know no other worker.
@@ -126,7 +126,12 @@ const CONSOLE: &[Row] = &[
     },
     Row { floor: 2, rooms: &["clock"], may: &[], not: SCREEN },
     Row { floor: 2, rooms: &["client"], may: &["msg", "order", "polled"], not: SCREEN },
-    Row { floor: 6, rooms: &["cli", "demo", "lib", "main", "runtime", "status", "terminal"], may: &["*"], not: &[] },
+    Row {
+        floor: 6,
+        rooms: &["cli", "demo", "impact", "lib", "main", "runtime", "status", "terminal"],
+        may: &["*"],
+        not: &[],
+    },
 ];
 
 const SHARED: &[Row] = &[Row { floor: 0, rooms: &[""], may: &["*"], not: &["agent", "console"] }];
