@@ -30,6 +30,8 @@ struct Inner {
     /// What makes this server stand next; none: nobody was heard for too long.
     cause: Option<String>,
     leader: Option<Leader>,
+    /// Term and ID of the last leader that was told.
+    led_by: Option<(u64, String)>,
     leaderless_since: Moment,
     running: Option<Election>,
     /// What another was last told here, so that the same question again is not told again.
@@ -69,6 +71,7 @@ impl Ballots {
             peers: Vec::new(),
             cause: None,
             leader: None,
+            led_by: None,
             leaderless_since: clock::now(),
             running: None,
             last_told: None,
@@ -108,7 +111,12 @@ impl Ballots {
         let peer = inner.peers.iter().find(|peer| peer.id == id);
         let leader = peer.map(|peer| Leader { name: peer.node.clone(), address: peer.address.clone() });
         inner.leader = leader;
-        inner.cause = None;
+        // The same one again says nothing about why this server is about to stand.
+        let led_by = Some((term, id.to_owned()));
+        if inner.led_by != led_by {
+            inner.led_by = led_by;
+            inner.cause = None;
+        }
         let is_me = inner.id == id;
         if !is_me && inner.running.as_ref().is_some_and(|election| election.term <= term) {
             self.end(&mut inner, ElectionResult::Lost);
@@ -320,4 +328,21 @@ pub(crate) fn reason(
 
 fn shown_vote(vote: &Vote) -> String {
     format!("for {} in term {}", vote.leader_id.voted_for, vote.leader_id.term)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_server_stands_is_forgotten_with_another_leader_and_not_before() {
+        let (notices, _told) = mpsc::channel(8);
+        let ballots = Ballots::new("a".to_owned(), "one".to_owned(), "127.0.0.1:8300".to_owned(), notices);
+        ballots.led_by(3, Some("b"));
+        ballots.because("b handed its leadership over");
+        ballots.led_by(3, Some("b"));
+        assert_eq!(ballots.lock().cause.as_deref(), Some("b handed its leadership over"));
+        ballots.led_by(4, Some("c"));
+        assert_eq!(ballots.lock().cause, None);
+    }
 }

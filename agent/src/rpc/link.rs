@@ -37,6 +37,10 @@ pub(super) const STALL_MAX: Duration = Duration::from_secs(10);
 /// When nothing was heard, how soon and how often the kernel asks whether the peer is there.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
+/// What was sent and not acknowledged for this long ends the connection. The kernel alone would try again
+/// at ever longer pauses, so that after a network was parted for minutes a heartbeat would wait for minutes.
+const UNHEARD_MAX: Duration = Duration::from_secs(4);
+
 /// A connection; clones are the same one, which ends with the last of them.
 #[derive(Clone)]
 pub struct Link {
@@ -252,7 +256,9 @@ async fn shake_hands(address: SocketAddr, lane: Lane, source: Option<IpAddr>) ->
 pub(super) fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+    let unheard_ms = u32::try_from(UNHEARD_MAX.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(stream, unheard_ms).map_err(std::io::Error::from)
 }
 
 /// Until the peer ends the connection or says what makes no sense.
