@@ -63,6 +63,8 @@ impl Rule {
 pub(crate) struct Compaction {
     pub(crate) rule: Rule,
     pub(crate) interval: Duration,
+    /// Of the dice that keep servers from making theirs all at once.
+    pub(crate) seed: u64,
     pub(crate) core: Core,
     pub(crate) log: LogStore,
     pub(crate) snapshots: Arc<Snapshots>,
@@ -78,7 +80,7 @@ impl Compaction {
     }
 
     async fn run(self) {
-        let mut dice = SmallRng::seed_from_u64(uuid::Uuid::new_v4().as_u64_pair().0);
+        let mut dice = SmallRng::seed_from_u64(self.seed);
         let interval = self.interval.max(INTERVAL_MIN);
         let mut state = self.state.clone();
         let is_far = |state: &RaftState| self.rule.is_due_at_once(self.grown(state));

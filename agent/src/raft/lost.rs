@@ -3,7 +3,7 @@
 //! It says so to whoever sends it entries ([`Newcomer`]); the leader, who knows whether it is a voter,
 //! welcomes it as a learner or notes that it is lost ([`Lost`]), for its duties to remove it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -14,12 +14,14 @@ use super::types::{LogId, ServerId, Vote};
 #[derive(Clone)]
 pub(crate) struct Lost {
     servers: Arc<Mutex<BTreeMap<ServerId, u64>>>,
+    /// Learners without a log that are to be told that they are welcome.
+    unwelcomed: Arc<Mutex<BTreeSet<ServerId>>>,
     news: watch::Sender<()>,
 }
 
 impl Default for Lost {
     fn default() -> Self {
-        Self { servers: Arc::default(), news: watch::Sender::new(()) }
+        Self { servers: Arc::default(), unwelcomed: Arc::default(), news: watch::Sender::new(()) }
     }
 }
 
@@ -35,6 +37,19 @@ impl Lost {
             self.news.send_replace(());
         }
         is_news
+    }
+
+    /// That learner is to be welcomed before it is sent anything.
+    pub(crate) fn owe_welcome(&self, id: ServerId) {
+        self.unwelcomed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    pub(crate) fn owes_welcome(&self, id: ServerId) -> bool {
+        self.unwelcomed.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    pub(crate) fn has_welcomed(&self, id: ServerId) {
+        self.unwelcomed.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Changes when there is news.

@@ -28,7 +28,7 @@ use crate::rpc::{self, Lane, Pool, Service, payload};
 const APPEND_BYTES_MAX: usize = 1 << 20;
 /// For an answer to entries: the other end has to sync them, on a disk that may be slow.
 const APPEND_WITHIN: Duration = Duration::from_secs(5);
-const CHUNK_BYTES: usize = if cfg!(test) { 512 } else { 1 << 20 };
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_WITHIN: Duration = Duration::from_secs(10);
 /// The last piece is answered when the state is loaded.
 const INSTALL_WITHIN: Duration = Duration::from_secs(120);
@@ -43,6 +43,8 @@ pub(crate) struct Network {
     pub(crate) pool: Pool,
     pub(crate) ballots: Ballots,
     pub(crate) lost: Lost,
+    /// In pieces of how many bytes a snapshot is sent.
+    pub(crate) chunk_bytes: usize,
 }
 
 impl RaftNetworkFactory<Config> for Network {
@@ -78,19 +80,28 @@ impl PeerClient {
         payload::decode(FORMAT, &bytes).map_err(|error| Failure::Strange(error.to_string()))
     }
 
+    /// A learner that said that it has no log is told that it is welcome. Not in the call in which it said
+    /// so: openraft gives that up after one heartbeat, and a way to and fro may take most of it.
+    async fn welcome(&self, vote: &Vote) {
+        let lost = &self.network.lost;
+        if lost.owes_welcome(self.target) {
+            let asked = self.ask(Lane::Urgent, Question::Welcome(vote.into()), WELCOME_WITHIN).await;
+            if asked.is_ok() {
+                lost.has_welcomed(self.target);
+            }
+        }
+    }
+
     /// The other end has no log. As a learner it is welcome; as a voter it is lost.
-    async fn is_empty(&self, vote: &Vote) -> Failure {
+    fn is_empty(&self, vote: &Vote) -> Failure {
         let Network { ballots, lost, .. } = &self.network;
         let (id, term) = (self.target.to_string(), vote.leader_id.term);
         let name = ballots.name_of(&id);
         match ballots.seat(&id) {
             Seat::Learner => {
                 lost.forget(self.target);
-                let asked = self.ask(Lane::Urgent, Question::Welcome(vote.into()), WELCOME_WITHIN).await;
-                match asked {
-                    Ok(_) => Failure::Gone(format!("{name} has no log yet, and was told to take this one")),
-                    Err(failure) => failure,
-                }
+                lost.owe_welcome(self.target);
+                Failure::Gone(format!("{name} has no log yet, and is told to take this one"))
             }
             Seat::Voter if lost.note(self.target, term) => {
                 tracing::error!(
@@ -152,7 +163,7 @@ impl PeerClient {
                     tracing::warn!(target: "agent.server.raft", "{text}");
                     return Err(Unreachable::new(&AnyError::error(text)).into());
                 }
-                Ok(Told::Empty) => return Err(self.streaming(self.is_empty(vote).await)),
+                Ok(Told::Empty) => return Err(self.streaming(self.is_empty(vote))),
                 Ok(_) => return Err(self.streaming(Failure::Strange("another answer than asked for".to_owned()))),
                 Err(failure) => return Err(self.streaming(failure)),
             };
@@ -162,7 +173,7 @@ impl PeerClient {
     }
 
     async fn read(&self, body: &Body, file: FileId, offset: u64) -> Result<Vec<u8>, StreamingError<Config>> {
-        let length = usize::try_from(file.size - offset).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let length = usize::try_from(file.size - offset).unwrap_or(usize::MAX).min(self.network.chunk_bytes);
         let body = body.clone();
         let read = blocking(move || body.piece(offset, length)).await;
         read.map_err(|error| self.unreadable(&error))
@@ -222,6 +233,7 @@ impl RaftNetworkV2<Config> for PeerClient {
         rpc.entries.truncate(portion);
         let sent_upto = rpc.entries.last().map(|entry| entry.log_id);
         let vote = rpc.vote;
+        self.welcome(&vote).await;
         match self.ask(lane, Question::Append(rpc.into()), within).await {
             Ok(Told::Append(told)) => {
                 self.network.lost.forget(self.target);
@@ -230,7 +242,7 @@ impl RaftNetworkV2<Config> for PeerClient {
                     response => response,
                 })
             }
-            Ok(Told::Empty) => Err(self.failed(RPCTypes::AppendEntries, self.is_empty(&vote).await)),
+            Ok(Told::Empty) => Err(self.failed(RPCTypes::AppendEntries, self.is_empty(&vote))),
             Ok(_) => {
                 Err(self.failed(RPCTypes::AppendEntries, Failure::Strange("another answer than asked for".to_owned())))
             }
@@ -259,6 +271,7 @@ impl RaftNetworkV2<Config> for PeerClient {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Config>, StreamingError<Config>> {
         let body = snapshot.snapshot;
+        self.welcome(&vote).await;
         tokio::select! {
             biased;
             sent = self.send_file(&vote, &body) => Ok(SnapshotResponse::new(sent?)),

@@ -20,7 +20,7 @@ use super::incoming::Incoming;
 use super::log::{self, LogStore, RecoverError};
 use super::lost::{Lost, Newcomer};
 use super::neighbours::Neighbours;
-use super::network::Network;
+use super::network::{CHUNK_BYTES, Network};
 use super::owner;
 use super::promise::Promise;
 use super::recovery::{self, Recovery};
@@ -123,11 +123,11 @@ impl Raft {
     ) -> Result<Self, OpenError> {
         let id = ServerId::from(options.node_id);
         let view = Arc::new(View::default());
-        let Files { log, snapshots, incoming, promise, .. } = files;
+        let Files { log, snapshots, incoming, promise, chunk_bytes, .. } = files;
         let (name, address) = (options.node_name.clone(), options.address.clone());
         let ballots = Ballots::new(id.to_string(), name, address, notices.clone());
         let lost = Lost::default();
-        let network = Network { id, pool: pool.clone(), ballots: ballots.clone(), lost: lost.clone() };
+        let network = Network { id, pool: pool.clone(), ballots: ballots.clone(), lost: lost.clone(), chunk_bytes };
         let machine = StateMachine::new(Arc::clone(&view), on_applied, Arc::clone(&snapshots));
         let core = Core::new(id, Arc::new(settings(&options)?), network, log.clone(), machine)
             .await
@@ -316,7 +316,8 @@ fn start_keeping(
     }
     let rule = Rule::new(options.snapshot_threshold, options.dir.is_none());
     let (core, log, state) = (core.clone(), log.clone(), state.clone());
-    Compaction { rule, interval: options.snapshot_interval, core, log, snapshots, state }.start(tasks);
+    let seed = options.node_id.as_u64_pair().1;
+    Compaction { rule, interval: options.snapshot_interval, seed, core, log, snapshots, state }.start(tasks);
 }
 
 /// The configuration and the term of the log, and what this server does first.
@@ -351,6 +352,8 @@ pub(super) struct Files {
     incoming: Incoming,
     promise: Promise,
     recovery: Option<Recovery>,
+    /// In pieces of how many bytes snapshots are sent.
+    pub(super) chunk_bytes: usize,
 }
 
 /// Opens log and snapshots below `dir`, or in memory.
@@ -445,7 +448,8 @@ pub(super) fn open_on(
         snapshot::OpenError::Io(source) => io(source),
         snapshot::OpenError::Refused(text) => OpenError::Damaged(text),
     })?;
-    Ok((Files { log, snapshots: Arc::new(snapshots), incoming, promise, recovery: None }, cut_bytes))
+    let (snapshots, recovery, chunk_bytes) = (Arc::new(snapshots), None, CHUNK_BYTES);
+    Ok((Files { log, snapshots, incoming, promise, recovery, chunk_bytes }, cut_bytes))
 }
 
 fn multiplier(options: &Options) -> u64 {

@@ -176,7 +176,9 @@ impl Raft {
             |promise: &Promise, e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", promise.place()));
         let made = blocking(move || promise.make(&map).map_err(|e| at_place(&promise, e))).await;
         // No configuration tells their names before the first vote.
-        self.ballots().peers(&peers_of(&map_told));
+        if self.state().borrow().peers.is_empty() {
+            self.ballots().peers(&peers_of(&map_told));
+        }
         made
     }
 

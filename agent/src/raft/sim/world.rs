@@ -263,6 +263,8 @@ impl World {
             Ok((files, _)) => files,
             Err(error) => return self.not_on(n, &error),
         };
+        // So that a snapshot is many messages.
+        files.chunk_bytes = 512;
         machine.noted |= !disk.is_gone();
         let vote = files.log.read_vote().await.ok().flatten();
         let (term, voted_for) = vote.map_or((0, None), |vote| (vote.leader_id.term, Some(vote.leader_id.voted_for)));
