@@ -67,8 +67,9 @@ impl Raft {
     /// On any server; holds for `hold` while nobody leads or another change is on its way.
     pub async fn operate(&self, operation: Operation, hold: Duration) -> Result<String, ChangeError> {
         let until = clock::now() + hold;
+        let mut changes = self.state();
         loop {
-            let state = self.state().borrow().clone();
+            let state = changes.borrow_and_update().clone();
             let result = match leader_of(&state) {
                 Some(_) if state.role == Role::Leader => self.operate_here(operation).await,
                 Some((id, address)) => self.ask_leader(id, address, operation).await,
@@ -77,7 +78,6 @@ impl Raft {
             match result {
                 // Nothing changed.
                 Err(ChangeError::NotLeader | ChangeError::Busy) if clock::now() < until => {
-                    let mut changes = self.state();
                     let _ = timeout(AGAIN, changes.changed()).await;
                 }
                 result => return result,
