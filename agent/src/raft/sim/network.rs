@@ -161,7 +161,9 @@ impl Net {
         let Some(takes) = self.way(from, to) else { return };
         let Some((_, tasks)) = self.host(to) else { return };
         let (net, (service, payload, within)) = (self.clone(), call);
-        tasks.spawn("simulated call", async move {
+        // A machine that is off answers nothing any more, and what it was about to say is given up.
+        let on = tasks.token();
+        let answering = async move {
             sleep(takes).await;
             // Whoever is there by now.
             let Some((handler, _)) = net.host(to) else { return };
@@ -179,6 +181,9 @@ impl Net {
             if let Some(answer) = answer {
                 let _ = answer.send(reply);
             }
+        };
+        tasks.spawn("simulated call", async move {
+            on.run_until_cancelled(answering).await;
         });
     }
 
