@@ -247,17 +247,19 @@ fn an_election_is_heard_at_every_agent_as_each_server_saw_it() {
     }
     cluster.servers[leader].signal(Signal::KILL);
     cluster.servers[leader].ended();
-    for stream in &mut streams {
-        let (mut won, mut granted) = (None, None);
-        stream.until(|_, data| {
-            let from = || data["Origin"]["Node"].as_str().map(str::to_owned);
-            if data["Type"] == "ended" && data["Result"] == "won" {
-                won = from();
-            } else if data["Type"] == "vote-granted" && data["PreVote"] == false && from() != won {
-                // The voter's own word, which does not count votes.
-                granted = from().filter(|_| data["Tally"] == 0).or(granted.take());
-            }
-            won.is_some() && granted.is_some() && won != granted
-        });
-    }
+    let old = format!("n{leader}");
+    let is_won = |data: &serde_json::Value| data["Result"] == "won" && data["Candidate"] != old.as_str();
+    // A client whose server was the one that died has it from the picture of the next.
+    streams[0].until(|_, data| (data["Type"] == "ended" || data["Type"] == "past") && is_won(data));
+    let (mut won, mut granted) = (None, None);
+    streams[1].until(|_, data| {
+        let from = data["Origin"]["Node"].as_str().map(str::to_owned);
+        if data["Type"] == "ended" && is_won(data) {
+            won = from;
+        } else if data["Type"] == "vote-granted" && data["PreVote"] == false && data["Tally"] == 0 {
+            // The voter's own word, which does not count votes.
+            granted = from;
+        }
+        won.is_some() && granted.is_some() && won != granted
+    });
 }
