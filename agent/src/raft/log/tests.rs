@@ -118,6 +118,9 @@ async fn old_entries_are_read_from_the_files() {
     assert_eq!(log.try_get_log_entries(3..97).await.expect("entries"), written[3..97]);
     let limited = log.limited_get_log_entries(0, 100).await.expect("entries").len();
     assert!((60..80).contains(&limited), "4 MiB at once, not {limited} entries");
+    log.purge(id(1, 9)).await.expect("purged");
+    assert_eq!(log.limited_get_log_entries(5, 100).await.expect("entries"), [], "never with a hole before the first");
+    assert_eq!(log.limited_get_log_entries(10, 12).await.expect("entries"), written[10..12]);
     log.close().await;
 }
 
