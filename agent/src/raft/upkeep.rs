@@ -15,6 +15,9 @@ use super::state_machine::StateMachine;
 use super::types::{Config, Metrics, Peer, ServerId};
 use crate::tasks::Tasks;
 
+/// Entries are kept for a follower that is at most so many times the trailing ones behind.
+const BEHIND_TIMES_MAX: u64 = 100;
+
 pub(crate) struct Upkeep {
     pub(crate) core: openraft::Raft<Config, StateMachine>,
     pub(crate) id: ServerId,
@@ -38,10 +41,23 @@ impl Upkeep {
         let Some(newest) = metrics.snapshot.as_ref().map(|id| id.index) else { return };
         let Some(older) = self.snapshots.older() else { return };
         let Some(upto) = (newest + 1).checked_sub(self.trailing_logs + 1).map(|last| last.min(older)) else { return };
+        let Some(upto) = self.needed(metrics).map_or(Some(upto), |needed| needed.checked_sub(1).map(|n| n.min(upto)))
+        else {
+            return;
+        };
         if metrics.purged.as_ref().is_none_or(|purged| purged.index < upto) {
             // As above.
             let _ = self.core.trigger().purge_log(upto).await;
         }
+    }
+
+    /// The first entry that a follower may still be sent: openraft does not look whether what it is about to
+    /// read for one is there. None where none needs any, or the furthest behind is too far to be waited for.
+    fn needed(&self, metrics: &Metrics) -> Option<u64> {
+        let followers = metrics.replication.as_ref()?.iter().filter(|(id, _)| **id != self.id);
+        let needed = followers.map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index + 1)).min()?;
+        let last = metrics.last_log_index.unwrap_or(0);
+        (last.saturating_sub(needed) <= self.trailing_logs.saturating_mul(BEHIND_TIMES_MAX)).then_some(needed)
     }
 
     /// A leader whose address or name is not the one in the configuration proposes the right one.

@@ -12,7 +12,7 @@ use super::schedule::{Deed, Flaw, Schedule};
 use super::world::{Counts, Lived, live};
 
 /// Runs of one build, each from a fresh seed: less than half a minute of one core, unoptimised.
-const RUNS: u64 = 12;
+const RUNS: u64 = 6;
 /// Seeds in which a flaw must show.
 const SEEDS: u64 = 20;
 
