@@ -10,7 +10,7 @@ use agent::swim::timing::Timing;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use shared::event::MemberEvent;
+use shared::event::{MemberEvent, MemberStatus};
 
 use super::machine::Flaw;
 use super::network::{Knobs, Place};
@@ -218,7 +218,8 @@ fn apply(world: &mut World, deed: &Deed) {
 }
 
 /// The network is well and nobody is held; who has ended stays away. Two halves that declared each
-/// other failed would meet by a redial some time: an operator's join is what ends it here.
+/// other failed would meet by a redial some time: an operator's join is what ends it here, and it is
+/// to one that stays, for who is leaving may be gone before it hears of the join.
 fn end_faults(world: &mut World) {
     world.note(|| "faults stop".to_owned());
     world.network.heal();
@@ -228,8 +229,9 @@ fn end_faults(world: &mut World) {
             world.resume(place);
         }
     }
-    let running = world.running();
-    if let Some((first, others)) = running.split_first() {
+    let mut staying = world.running();
+    staying.retain(|place| world.status(*place, *place) == Some(MemberStatus::Alive));
+    if let Some((first, others)) = staying.split_first() {
         others.iter().for_each(|place| world.join(*place, *first));
     }
 }
