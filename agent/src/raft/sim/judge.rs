@@ -10,7 +10,7 @@ use openraft::raft::VoteRequest;
 
 use super::history::{Act, Came, Op, Versions, order};
 use crate::raft::message::{Asked, FORMAT, Question};
-use crate::raft::types::{Config, ServerId};
+use crate::raft::types::{Config, ServerId, Vote};
 use crate::rpc::payload;
 use crate::store::Store;
 use crate::store::command::{Command, KvCommand, Outcome};
@@ -100,17 +100,24 @@ impl Judge {
         *told = term.max(*told);
     }
 
-    /// A server starts with this vote on its disk.
-    pub(crate) fn starts(&mut self, server: SocketAddr, term: u64, vote: Option<ServerId>) {
+    /// A server starts with this vote on its disk. A committed one is whom it followed: it may have given its
+    /// own to another before, most of all to itself.
+    pub(crate) fn starts(&mut self, server: SocketAddr, vote: Option<Vote>) {
+        let term = vote.map_or(0, |vote| vote.leader_id.term);
         let told = self.terms.get(&server).copied().unwrap_or_default();
         if term < told {
             self.breach(format!("{server} starts in term {term}, and has answered in term {told}: it went back"));
         }
+        let Some(vote) = vote else { return };
+        let voted_for = vote.leader_id.voted_for;
+        if vote.committed {
+            return self.leads(term, &voted_for.to_string());
+        }
         let granted = self.votes.get(&(server, term)).copied();
-        if let (Some(granted), Some(vote)) = (granted, vote)
-            && granted != vote
-        {
-            self.breach(format!("{server} starts with a vote for {vote} in term {term}, and gave it to {granted}"));
+        if let Some(granted) = granted.filter(|granted| *granted != voted_for) {
+            self.breach(format!(
+                "{server} starts with a vote for {voted_for} in term {term}, and gave it to {granted}"
+            ));
         }
     }
 

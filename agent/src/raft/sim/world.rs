@@ -267,8 +267,7 @@ impl World {
         files.chunk_bytes = 512;
         machine.noted |= !disk.is_gone();
         let vote = files.log.read_vote().await.ok().flatten();
-        let (term, voted_for) = vote.map_or((0, None), |vote| (vote.leader_id.term, Some(vote.leader_id.voted_for)));
-        held(&self.judge).starts(machine.at, term, voted_for);
+        held(&self.judge).starts(machine.at, vote);
         let pool = Pool::routed(self.net.port(machine.at, &disk), &tasks);
         let (notices, told) = mpsc::channel(4_096);
         self.listen(&tasks, told);
