@@ -13,6 +13,8 @@ mod lost;
 mod message;
 mod neighbours;
 mod network;
+#[cfg(test)]
+mod network_tests;
 mod node;
 mod operate;
 pub(crate) mod owner;

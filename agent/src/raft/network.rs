@@ -1,6 +1,7 @@
 //! openraft's messages to other servers, over `rpc`: votes and heartbeats on the urgent lane, entries
 //! and snapshots on the other. What votes say is told to `ballots`, who came without a log to `lost`;
-//! `serving` is the other side.
+//! `serving` is the other side. A stream of entries that cannot go on ends with an error, so that openraft
+//! looks anew what that peer needs.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,10 +18,11 @@ use openraft::{AnyError, OptionalSend};
 
 use super::ballots::{Ballots, Seat};
 use super::file::blocking;
+use super::log::LogStore;
 use super::lost::Lost;
 use super::message::{Asked, Chunk, ChunkTold, FORMAT, FileId, Question, Told, TransferRecord, TransferTold, id_bytes};
 use super::snapshot::Body;
-use super::types::{Config, Entry, Payload, Peer, ServerId, Vote};
+use super::types::{Config, Entry, LogId, Payload, Peer, ServerId, Vote};
 use super::weight;
 use crate::rpc::{self, Lane, Pool, Service, payload};
 
@@ -43,6 +45,8 @@ pub(crate) struct Network {
     pub(crate) pool: Pool,
     pub(crate) ballots: Ballots,
     pub(crate) lost: Lost,
+    /// What entries are sent from.
+    pub(crate) log: LogStore,
     /// In pieces of how many bytes a snapshot is sent.
     pub(crate) chunk_bytes: usize,
 }
@@ -51,7 +55,11 @@ impl RaftNetworkFactory<Config> for Network {
     type Network = PeerClient;
 
     async fn new_client(&mut self, target: ServerId, node: &Peer) -> PeerClient {
-        PeerClient { target, address: node.address.clone(), network: self.clone() }
+        PeerClient { target, address: node.address.clone(), is_for_heartbeats: false, network: self.clone() }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: ServerId, node: &Peer) -> PeerClient {
+        PeerClient { is_for_heartbeats: true, ..self.new_client(target, node).await }
     }
 }
 
@@ -59,6 +67,8 @@ impl RaftNetworkFactory<Config> for Network {
 pub(crate) struct PeerClient {
     target: ServerId,
     address: String,
+    /// Or else a stream of entries, which has empty messages too.
+    is_for_heartbeats: bool,
     network: Network,
 }
 
@@ -114,6 +124,17 @@ impl PeerClient {
             }
             Seat::Voter => Failure::Gone(format!("{name} has lost its log")),
             Seat::None => Failure::Gone(format!("{name} has no log and no seat yet")),
+        }
+    }
+
+    /// What follows `prev` is gone: the stream would send nothing for ever. Once it has failed openraft sends
+    /// a snapshot; there it looks what is purged, and nowhere later.
+    fn check_is_kept(&self, prev: Option<&LogId>) -> Result<(), Failure> {
+        match self.network.log.purged() {
+            Some(purged) if prev.is_none_or(|prev| prev.index < purged.index) => {
+                Err(Failure::Strange(format!("entries up to {} are purged: a snapshot is needed", purged.index)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -225,6 +246,10 @@ impl RaftNetworkV2<Config> for PeerClient {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Config>, RpcError> {
         let all = rpc.entries.len();
+        if all == 0 && !self.is_for_heartbeats {
+            let kept = self.check_is_kept(rpc.prev_log_id.as_ref());
+            kept.map_err(|failure| self.failed(RPCTypes::AppendEntries, failure))?;
+        }
         let (lane, within) = match all {
             0 => (Lane::Urgent, option.hard_ttl()),
             _ => (Lane::Bulk, APPEND_WITHIN),
@@ -238,6 +263,12 @@ impl RaftNetworkV2<Config> for PeerClient {
             Ok(Told::Append(told)) => {
                 self.network.lost.forget(self.target);
                 Ok(match told.into() {
+                    // openraft takes it for an unfinished message, and what it had last sent before the snapshot
+                    // for the rest of it.
+                    AppendEntriesResponse::PartialSuccess(None) if !self.is_for_heartbeats => {
+                        let failure = Failure::Strange("it is still installing a snapshot".to_owned());
+                        return Err(self.failed(RPCTypes::AppendEntries, failure));
+                    }
                     AppendEntriesResponse::Success if portion < all => AppendEntriesResponse::PartialSuccess(sent_upto),
                     response => response,
                 })

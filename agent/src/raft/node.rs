@@ -127,7 +127,14 @@ impl Raft {
         let (name, address) = (options.node_name.clone(), options.address.clone());
         let ballots = Ballots::new(id.to_string(), name, address, notices.clone());
         let lost = Lost::default();
-        let network = Network { id, pool: pool.clone(), ballots: ballots.clone(), lost: lost.clone(), chunk_bytes };
+        let network = Network {
+            id,
+            pool: pool.clone(),
+            ballots: ballots.clone(),
+            lost: lost.clone(),
+            log: log.clone(),
+            chunk_bytes,
+        };
         let machine = StateMachine::new(Arc::clone(&view), on_applied, Arc::clone(&snapshots));
         let core = Core::new(id, Arc::new(settings(&options)?), network, log.clone(), machine)
             .await

@@ -1,9 +1,10 @@
 //! A server far behind gets a snapshot from its leader, over real sockets: one that breaks goes on where
-//! it was, a damaged one is sent again, and one that takes long to install holds up no heartbeat.
+//! it was, a damaged one is sent again, and one that takes long to install holds up no heartbeat and no
+//! entries that follow.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
@@ -13,15 +14,15 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use super::message::{Asked, ChunkTold, FORMAT, Question, Told};
-use super::tests::{options, until, value};
+use super::tests::{options, set, until, value};
 use super::types::ServerId;
 use super::{OnApplied, Options, Raft};
-use crate::rpc::{Handler, Limits, Pool, Service, payload, serve};
+use crate::rpc::{Code, Handler, Limits, Pool, Refusal, Service, payload, serve};
 use crate::store::command::{Command, KvCommand};
 use crate::tasks::Tasks;
 
-const LONG: Duration = Duration::from_secs(60);
-const LIMITS: Limits = Limits { handshake: LONG, connections_of_one_max: 64 };
+pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const LIMITS: Limits = Limits { handshake: LONG, connections_of_one_max: 64 };
 const KEYS: usize = 160;
 const VALUE_BYTES: usize = 32 << 10;
 
@@ -67,13 +68,18 @@ pub(super) fn nobody() -> OnApplied {
     Arc::new(|_, _| {})
 }
 
-/// A leader whose log begins behind a snapshot of some megabytes; and the size of that.
-async fn leader(dir: &Path) -> (Server, u64) {
+/// A leader that keeps no entries behind a snapshot.
+async fn lone_leader(dir: &Path) -> Server {
     let small = |options: &mut Options| {
         (options.bootstrap, options.trailing_logs) = (true, 0);
     };
     let leader = server(port().await, dir, 7, nobody(), |handler| handler, small).await;
     until(&leader.raft, "a leader", |s| s.confirmed).await;
+    leader
+}
+
+/// Some megabytes are written, and the log begins behind a snapshot of the first half.
+async fn fill(leader: &Server) {
     for half in 0..2 {
         for at in (0..KEYS).filter(|at| at % 2 == half) {
             let value = format!("{at:0VALUE_BYTES$}").into_bytes();
@@ -91,6 +97,12 @@ async fn leader(dir: &Path) -> (Server, u64) {
         }
     };
     timeout(LONG, purged).await.expect("the log was purged");
+}
+
+/// A leader whose log begins behind a snapshot of some megabytes; and the size of that.
+async fn leader(dir: &Path) -> (Server, u64) {
+    let leader = lone_leader(dir).await;
+    fill(&leader).await;
     let snapshots = std::fs::read_dir(dir.join("raft/snapshots")).expect("a directory");
     let sizes = snapshots.map(|entry| entry.expect("an entry").metadata().expect("its size").len());
     (leader, sizes.max().expect("a snapshot"))
@@ -193,23 +205,47 @@ async fn a_snapshot_that_comes_damaged_is_noticed_and_sent_again() {
     leader.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn heartbeats_are_answered_while_a_snapshot_is_installed() {
-    let (near, far) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-    let (leader, _) = leader(near.path()).await;
-    // Whoever is told of the new state takes his time, and the installation with him.
-    let (entered, mut is_entered) = watch::channel(false);
+/// Whoever is told of a new state takes his time once, and what is done with him.
+struct Hold {
+    /// Not before.
+    is_armed: Arc<AtomicBool>,
+    is_entered: watch::Receiver<bool>,
+    leave: std::sync::mpsc::Sender<()>,
+}
+
+fn hold() -> (Hold, OnApplied) {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let (entered, is_entered) = watch::channel(false);
     let (leave, leaves) = std::sync::mpsc::channel::<()>();
-    let leaves = std::sync::Mutex::new(Some(leaves));
+    let (armed, leaves) = (Arc::clone(&is_armed), std::sync::Mutex::new(Some(leaves)));
     let slow: OnApplied = Arc::new(move |_, _| {
+        if !armed.load(Ordering::SeqCst) {
+            return;
+        }
         if let Some(leaves) = leaves.lock().expect("whole").take() {
             entered.send_replace(true);
             let _ = leaves.recv();
         }
     });
+    (Hold { is_armed, is_entered, leave }, slow)
+}
+
+impl Hold {
+    async fn entered(&mut self) {
+        let entered = timeout(LONG, self.is_entered.wait_for(|entered| *entered)).await;
+        entered.expect("in time").expect("an installation");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn heartbeats_are_answered_while_a_snapshot_is_installed() {
+    let (near, far) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (leader, _) = leader(near.path()).await;
+    let (mut hold, slow) = hold();
+    hold.is_armed.store(true, Ordering::SeqCst);
     let follower = server(port().await, far.path(), 8, slow, |handler| handler, |_| ()).await;
     leader.raft.add_learner(uuid::Uuid::from_u128(8), "two", &follower.address).await.expect("added");
-    timeout(LONG, is_entered.wait_for(|entered| *entered)).await.expect("in time").expect("an installation");
+    hold.entered().await;
     let metrics = leader.raft.core().metrics();
     let answered =
         || metrics.borrow_watched().heartbeat.as_ref().and_then(|all| all.get(&ServerId(8)).cloned().flatten());
@@ -221,8 +257,60 @@ async fn heartbeats_are_answered_while_a_snapshot_is_installed() {
         }
     };
     timeout(LONG, again).await.expect("a heartbeat was answered meanwhile");
-    leave.send(()).expect("it waits");
+    hold.leave.send(()).expect("it waits");
     check_has_all(&leader, &follower).await;
+    follower.end().await;
+    leader.end().await;
+}
+
+/// Refuses everything while `is_away`; else counts the empty messages of entries' streams and heartbeats that were
+/// answered.
+fn gate(is_away: Arc<AtomicBool>, answered: watch::Sender<u64>) -> impl FnOnce(Handler) -> Handler {
+    move |inner| {
+        Arc::new(move |call| {
+            let (inner, is_away, answered) = (Arc::clone(&inner), Arc::clone(&is_away), answered.clone());
+            Box::pin(async move {
+                if is_away.load(Ordering::SeqCst) {
+                    return Err(Refusal::new(Code::Busy, "away"));
+                }
+                let asked: Asked = payload::decode(FORMAT, &call.payload).expect("decoded");
+                let is_empty = match asked.question {
+                    Question::Append(record) => record.into_request().is_ok_and(|append| append.entries.is_empty()),
+                    _ => false,
+                };
+                let reply = inner(call).await;
+                if is_empty && reply.is_ok() {
+                    answered.send_modify(|count| *count += 1);
+                }
+                reply
+            })
+        })
+    }
+}
+
+/// openraft takes "still installing" for leave to send again what it had last sent, before the snapshot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_whose_entries_were_purged_while_it_was_away_catches_up_while_others_write() {
+    let (near, far) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let leader = lone_leader(near.path()).await;
+    let (mut hold, slow) = hold();
+    let (is_away, (answered, mut answers)) = (Arc::new(AtomicBool::new(false)), watch::channel(0));
+    let follower = server(port().await, far.path(), 8, slow, gate(Arc::clone(&is_away), answered), |_| ()).await;
+    leader.raft.add_learner(uuid::Uuid::from_u128(8), "two", &follower.address).await.expect("added");
+    let (first, _) = leader.raft.write(set("first", "1")).await.expect("written");
+    until(&follower.raft, "the first entries", |s| s.applied >= first).await;
+    is_away.store(true, Ordering::SeqCst);
+    fill(&leader).await;
+    hold.is_armed.store(true, Ordering::SeqCst);
+    is_away.store(false, Ordering::SeqCst);
+    hold.entered().await;
+    let before = *answers.borrow();
+    leader.raft.write(set("meanwhile", "1")).await.expect("written");
+    // One of the next few tells of it.
+    timeout(LONG, answers.wait_for(|count| *count > before + 5)).await.expect("in time").expect("it runs");
+    hold.leave.send(()).expect("it waits");
+    check_has_all(&leader, &follower).await;
+    assert_eq!(value(&follower.raft, "meanwhile"), Some("1".to_owned()));
     follower.end().await;
     leader.end().await;
 }

@@ -15,9 +15,6 @@ use super::state_machine::StateMachine;
 use super::types::{Config, Metrics, Peer, ServerId};
 use crate::tasks::Tasks;
 
-/// Entries are kept for a follower that is at most so many times the trailing ones behind.
-const BEHIND_TIMES_MAX: u64 = 100;
-
 pub(crate) struct Upkeep {
     pub(crate) core: openraft::Raft<Config, StateMachine>,
     pub(crate) id: ServerId,
@@ -36,28 +33,16 @@ pub(crate) struct Upkeep {
 
 impl Upkeep {
     /// After a new snapshot: what the older of the kept ones holds may go, but for the trailing entries.
-    /// openraft would purge up to the newest, and an older one could then never be continued.
+    /// openraft would purge up to the newest, and an older one could then never be continued. For a follower
+    /// that is further behind nothing is kept: it gets a snapshot.
     pub(crate) async fn purge(&self, metrics: &Metrics) {
         let Some(newest) = metrics.snapshot.as_ref().map(|id| id.index) else { return };
         let Some(older) = self.snapshots.older() else { return };
         let Some(upto) = (newest + 1).checked_sub(self.trailing_logs + 1).map(|last| last.min(older)) else { return };
-        let Some(upto) = self.needed(metrics).map_or(Some(upto), |needed| needed.checked_sub(1).map(|n| n.min(upto)))
-        else {
-            return;
-        };
         if metrics.purged.as_ref().is_none_or(|purged| purged.index < upto) {
             // As above.
             let _ = self.core.trigger().purge_log(upto).await;
         }
-    }
-
-    /// The first entry that a follower may still be sent: openraft does not look whether what it is about to
-    /// read for one is there. None where none needs any, or the furthest behind is too far to be waited for.
-    fn needed(&self, metrics: &Metrics) -> Option<u64> {
-        let followers = metrics.replication.as_ref()?.iter().filter(|(id, _)| **id != self.id);
-        let needed = followers.map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index + 1)).min()?;
-        let last = metrics.last_log_index.unwrap_or(0);
-        (last.saturating_sub(needed) <= self.trailing_logs.saturating_mul(BEHIND_TIMES_MAX)).then_some(needed)
     }
 
     /// A leader whose address or name is not the one in the configuration proposes the right one.

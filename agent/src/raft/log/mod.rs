@@ -251,7 +251,8 @@ impl RaftLogReader<Config> for LogStore {
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         let end = {
             let state = self.shared.lock();
-            // Purged meanwhile: openraft takes nothing for "not now", and what begins later for a hole.
+            // Purged meanwhile: what begins later would be a hole, and an error the end of this server. openraft
+            // sends nothing then, and `network` ends the stream.
             if state.index.slot(start).is_none() {
                 return Ok(Vec::new());
             }
