@@ -175,6 +175,7 @@ impl Swim {
     pub(super) fn on_suspect(&mut self, now: Moment, doubt: &Doubt<'_>, out: &mut Output) {
         let live = self.live();
         let mut account = self.account(Some(doubt.from));
+        self.end_older_doubt(now, doubt, out);
         let timing = &self.config.timing;
         let Some(member) = self.members.get_mut(doubt.node) else { return };
         if member.forgotten || doubt.incarnation < member.incarnation {
@@ -220,6 +221,25 @@ impl Swim {
         out.members_changed = true;
         self.rumour(doubt.node, &Message::Suspect(*doubt));
         self.tell(doubt.node, account, MemberEvent::Suspected, out);
+    }
+
+    /// Who is doubted with a newer incarnation than we doubt has refuted our doubt: whoever says so heard
+    /// it, and we did not yet. Neither our time nor our doubters count against what it claims since.
+    fn end_older_doubt(&mut self, now: Moment, newer: &Doubt<'_>, out: &mut Output) {
+        let mut account = self.account(Some(newer.node));
+        let Some(member) = self.members.get_mut(newer.node) else { return };
+        if newer.incarnation <= member.incarnation {
+            return;
+        }
+        let before = Before::of(member);
+        let Some(suspicion) = member.suspicion.take() else { return };
+        account::doubted(now, &suspicion, &mut account);
+        member.incarnation = newer.incarnation;
+        member.state = State::Alive;
+        member.changed = now;
+        before.compare(member, &mut account);
+        self.deadlines.disarm(&Timer::Suspicion(Name::clone(&member.name)));
+        self.tell(newer.node, account, MemberEvent::Refuted, out);
     }
 
     /// Nobody refuted in time.

@@ -147,6 +147,8 @@ fn newer_overrides_older_and_worse_overrides_as_new() {
     check(State::Alive, &dead("a", "a", 5), Left, 5);
     check(State::Suspect, &alive("a", 2, 5), Suspect, 5);
     check(State::Suspect, &alive("a", 2, 6), Alive, 6);
+    check(State::Suspect, &suspect("a", "c", 4), Suspect, 5);
+    check(State::Suspect, &suspect("a", "c", 7), Suspect, 7);
     check(State::Suspect, &dead("a", "b", 5), Failed, 5);
     check(State::Dead, &alive("a", 2, 5), Failed, 5);
     check(State::Dead, &alive("a", 2, 6), Alive, 6);
@@ -185,6 +187,34 @@ fn a_refuted_suspicion_never_kills() {
     subject.hear(&[alive("a", 2, 2)]);
     assert_eq!(subject.status("a"), Some(MemberStatus::Alive));
     assert_eq!(subject.swim.deadlines.at(&super::deadlines::Timer::Suspicion(Name::from("a"))), None);
+}
+
+#[test]
+fn a_newer_suspicion_tells_of_a_refutation_and_begins_anew() {
+    let mut subject = Subject::among(&["a", "b", "c", "d"]);
+    let deadline = |subject: &Subject| subject.swim.deadlines.at(&super::deadlines::Timer::Suspicion(Name::from("a")));
+    for doubter in ["b", "c"] {
+        subject.hear(&[suspect("a", doubter, 1)]);
+    }
+    subject.pass(SECOND / 100);
+    let out = subject.hear(&[suspect("a", "d", 2)]);
+    let [Notice::Member(MemberEvent::Refuted(refuted)), Notice::Member(MemberEvent::Suspected(anew))] =
+        &out.notices[..]
+    else {
+        panic!("{:?}", out.notices)
+    };
+    let told = |account: &shared::event::Account| (account.from.clone(), account.suspected_by.join(" "));
+    assert_eq!(told(&refuted.account), (Some("a".to_owned()), "b c".to_owned()));
+    assert_eq!((refuted.state.status, refuted.state.incarnation), (MemberStatus::Alive, 2));
+    assert_eq!(told(&anew.account), (Some("d".to_owned()), "d".to_owned()));
+    assert_eq!((subject.status("a"), subject.incarnation("a")), (Some(MemberStatus::Suspect), 2));
+    assert_eq!(deadline(&subject), Some(subject.now + 24 * SECOND), "nobody shares the new doubt yet");
+
+    // The refutation itself, the new doubt again and the old ones come late: none is news.
+    let before = deadline(&subject);
+    let out = subject.hear(&[alive("a", 2, 2), suspect("a", "d", 2), suspect("a", "b", 1), dead("a", "c", 1)]);
+    assert!(out.notices.is_empty(), "{:?}", out.notices);
+    assert_eq!((subject.status("a"), deadline(&subject)), (Some(MemberStatus::Suspect), before));
 }
 
 /// How many seconds a suspicion lasts in a pool of `others` and us, after these doubters.

@@ -33,6 +33,8 @@ struct File {
     shown: BTreeMap<String, Seen>,
     /// Of others, the highest incarnation that an alive message brought.
     heard: BTreeMap<String, (u32, SocketAddr)>,
+    /// Of others, the highest incarnation that somebody doubted: it has refuted every doubt before that one.
+    doubted: BTreeMap<String, u32>,
     /// How often each rumour was told, and about whom.
     told: HashMap<Vec<u8>, (String, u32)>,
     last_wake: Option<(Moment, u32)>,
@@ -61,6 +63,7 @@ pub(crate) struct Brief {
     /// Everybody mentioned.
     about: BTreeSet<String>,
     alive: Vec<(String, u32, SocketAddr)>,
+    doubts: Vec<(String, u32)>,
     is_wake: bool,
     ended: Option<DialId>,
 }
@@ -82,8 +85,15 @@ impl Brief {
                 if let Ok(StreamMessage::PushPull(state)) = StreamMessage::read(bytes) {
                     for (member, state) in &state.members {
                         brief.about.insert(member.node.to_owned());
-                        if *state == State::Alive {
-                            brief.alive.push((member.node.to_owned(), member.incarnation, member.address));
+                        match state {
+                            State::Alive => {
+                                brief.alive.push((member.node.to_owned(), member.incarnation, member.address));
+                            }
+                            // Who is dead elsewhere is doubted here.
+                            State::Suspect | State::Dead => {
+                                brief.doubts.push((member.node.to_owned(), member.incarnation));
+                            }
+                            State::Left => {}
                         }
                     }
                 }
@@ -99,7 +109,11 @@ impl Brief {
                 self.about.insert(alive.node.to_owned());
                 self.alive.push((alive.node.to_owned(), alive.incarnation, alive.address));
             }
-            Ok(Message::Suspect(doubt) | Message::Dead(doubt)) => drop(self.about.insert(doubt.node.to_owned())),
+            Ok(Message::Suspect(doubt)) => {
+                self.about.insert(doubt.node.to_owned());
+                self.doubts.push((doubt.node.to_owned(), doubt.incarnation));
+            }
+            Ok(Message::Dead(doubt)) => drop(self.about.insert(doubt.node.to_owned())),
             _ => {}
         }
     }
@@ -148,6 +162,13 @@ impl Judge {
                 *heard = (incarnation.max(heard.0), address);
             }
         }
+        for (name, incarnation) in brief.doubts {
+            // What came before it was listed, or was back, was about an earlier life.
+            if machine.look(&name).is_some() && !out.notices.iter().any(|notice| begins(notice, &name)) {
+                let doubted = file.doubted.entry(name).or_default();
+                *doubted = incarnation.max(*doubted);
+            }
+        }
         if let Some(dial) = brief.ended {
             file.open.remove(&dial);
         }
@@ -161,19 +182,24 @@ impl Judge {
             MemberEvent::Failed(news) => {
                 let (name, incarnation) = (&news.state.name, news.state.incarnation);
                 self.failures.push((now, place, name.clone()));
-                self.blame(place, a_refuted_suspicion_never_kills(name, incarnation, file.heard.get(name)));
+                let heard = file.heard.get(name).map(|(heard, _)| *heard);
+                self.blame(place, a_refuted_suspicion_never_kills(name, incarnation, "alive", heard));
+                let doubted = file.doubted.get(name).copied();
+                self.blame(place, a_refuted_suspicion_never_kills(name, incarnation, "doubted anew", doubted));
                 Some(name.clone())
             }
             MemberEvent::Reaped(news) | MemberEvent::Joined(news) => {
                 let name = &news.state.name;
                 file.shown.remove(name);
                 file.heard.remove(name);
+                file.doubted.remove(name);
                 file.told.retain(|_, (about, _)| about != name);
                 Some(name.clone())
             }
             MemberEvent::Rejoined(news) => {
                 let name = &news.state.name;
                 file.heard.remove(name);
+                file.doubted.remove(name);
                 file.told.retain(|_, (about, _)| about != name);
                 Some(name.clone())
             }
@@ -272,16 +298,20 @@ fn nobody_else_raises_an_incarnation(name: &str, seen: &Seen, claimed: Option<u3
     }
 }
 
-fn a_refuted_suspicion_never_kills(
-    name: &str,
-    incarnation: u32,
-    heard: Option<&(u32, SocketAddr)>,
-) -> Result<(), String> {
+fn a_refuted_suspicion_never_kills(name: &str, incarnation: u32, word: &str, heard: Option<u32>) -> Result<(), String> {
     match heard {
-        Some((heard, _)) if *heard > incarnation => Err(format!(
-            "a refuted suspicion killed: {name} failed at incarnation {incarnation}, though alive with {heard} was heard"
+        Some(heard) if heard > incarnation => Err(format!(
+            "a refuted suspicion killed: {name} failed at incarnation {incarnation}, though {word} with {heard} was heard"
         )),
         _ => Ok(()),
+    }
+}
+
+/// It is listed for the first time, or again.
+fn begins(notice: &Notice, name: &str) -> bool {
+    match notice {
+        Notice::Member(MemberEvent::Joined(news) | MemberEvent::Rejoined(news)) => news.state.name == name,
+        _ => false,
     }
 }
 
