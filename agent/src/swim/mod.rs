@@ -399,6 +399,8 @@ pub struct Swim {
     leave: leave::Phase,
     dials: BTreeMap<DialId, sync::Purpose>,
     last_dial: DialId,
+    /// The failed member that was tried again last.
+    last_redialled: Option<Name>,
     last_gossip: Option<Moment>,
     /// Place in `order` of who was told last.
     next_listener: usize,
@@ -466,6 +468,7 @@ impl Swim {
             leave: leave::Phase::Staying,
             dials: BTreeMap::new(),
             last_dial: 0,
+            last_redialled: None,
             last_gossip: None,
             next_listener: 0,
             vivaldi: coordinate::Vivaldi::default(),

@@ -64,7 +64,8 @@ impl Swim {
         out.notices.push(Notice::Member(MemberEvent::Reaped(MemberNews { state, account })));
     }
 
-    /// Tries one failed member again, the more likely the more there are.
+    /// Tries one failed member again, the more likely the more there are. Each in its turn: one that lives may
+    /// have nobody else to come back by, and a draw could pass it over for many minutes.
     pub(super) fn reconnect(&mut self, out: &mut Output) {
         let failed: Vec<Name> = self
             .members
@@ -79,10 +80,16 @@ impl Swim {
         if self.roll(there) >= failed.len() {
             return;
         }
-        let name = &failed[self.roll(failed.len())];
-        let Some(member) = self.members.get(name) else { return };
+        let turn = match &self.last_redialled {
+            Some(last) => failed.partition_point(|name| name <= last) % failed.len(),
+            // So that not everybody begins with the same one.
+            None => self.roll(failed.len()),
+        };
+        let name = Name::clone(&failed[turn]);
+        let Some(member) = self.members.get(&name) else { return };
         let address = member.address;
-        out.notices.push(Notice::Remark(Remark::Reconnecting { name: Name::clone(name), address }));
+        self.last_redialled = Some(Name::clone(&name));
+        out.notices.push(Notice::Remark(Remark::Reconnecting { name, address }));
         self.dial_push_pull(address, true, Purpose::Reconnect, out);
     }
 }

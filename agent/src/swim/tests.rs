@@ -1,6 +1,6 @@
 //! Transitions, each named for the rule it shows: messages in, what changed and what was said out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -431,4 +431,21 @@ fn bytes_of_no_pool_are_counted_and_change_nothing() {
     }
     assert_eq!(subject.swim.facts().counters.malformed, 6);
     assert_eq!(subject.swim.members().count(), 2);
+}
+
+#[test]
+fn the_failed_are_tried_again_in_turn() {
+    let mut subject = Subject::among(&["a", "b", "c"]);
+    subject.hear(&["a", "b", "c"].map(|name| dead(name, "x", 1)));
+    let out = subject.pass(7 * 30 * SECOND);
+    let tried: Vec<&str> = out
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Remark(Remark::Reconnecting { name, .. }) => Some(&**name),
+            _ => None,
+        })
+        .collect();
+    assert!(tried.len() >= 6, "{tried:?}");
+    assert!(tried.windows(3).all(|three| BTreeSet::from_iter(three).len() == 3), "{tried:?}");
 }

@@ -173,6 +173,8 @@ impl Judge {
             file.open.remove(&dial);
         }
         self.measure(place, now, brief.is_wake, machine, &mut file, out);
+        // What this step told of those it lists anew belongs in part to the life before, nobody can say which.
+        file.told.retain(|_, (about, _)| !out.notices.iter().any(|notice| begins(notice, about)));
         self.files.insert(place, file);
     }
 
