@@ -18,6 +18,9 @@ use super::world::{World, name};
 
 /// All who run agree so long after faults have stopped, at the latest.
 pub(crate) const AGREED_WITHIN: Duration = Duration::from_secs(240);
+/// An operator whose join did not help tries once more: who came back at another address is refused its own name
+/// for the first 30 s (`dead_reclaim`).
+const JOINED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(500);
 /// Runs that shortening may take.
 const SHORTENING_RUNS: usize = 300;
@@ -127,7 +130,10 @@ impl Schedule {
             apply(&mut world, deed);
         }
         end_faults(&mut world);
-        let agreed = world.run_while_not(AGREED_WITHIN, BEAT, World::agrees);
+        let agreed = world.run_while_not(JOINED_AGAIN_AFTER, BEAT, World::agrees) || {
+            join_by_hand(&mut world);
+            world.run_while_not(AGREED_WITHIN - JOINED_AGAIN_AFTER, BEAT, World::agrees)
+        };
         let outcome = match &world.judge.breach {
             Some(breach) => Err(breach.clone()),
             None if agreed => Ok(()),
@@ -218,8 +224,7 @@ fn apply(world: &mut World, deed: &Deed) {
 }
 
 /// The network is well and nobody is held; who has ended stays away. Two halves that declared each
-/// other failed would meet by a redial some time: an operator's join is what ends it here, and it is
-/// to one that stays, for who is leaving may be gone before it hears of the join.
+/// other failed would meet by a redial some time: an operator's join is what ends it here.
 fn end_faults(world: &mut World) {
     world.note(|| "faults stop".to_owned());
     world.network.heal();
@@ -229,6 +234,11 @@ fn end_faults(world: &mut World) {
             world.resume(place);
         }
     }
+    join_by_hand(world);
+}
+
+/// To one that stays, for who is leaving may be gone before it hears of the join.
+fn join_by_hand(world: &mut World) {
     let mut staying = world.running();
     staying.retain(|place| world.status(*place, *place) == Some(MemberStatus::Alive));
     if let Some((first, others)) = staying.split_first() {
