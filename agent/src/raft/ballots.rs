@@ -15,6 +15,11 @@ use super::types::{Config, LogId, Vote, shown_id};
 use crate::clock;
 use crate::moment::Moment;
 
+/// So many candidates are remembered; a cluster has a few servers.
+const CANDIDATES_MAX: usize = 64;
+/// What a voter says first to a candidate that its configuration does not have.
+const NO_SEAT: &str = "the candidate is not in the configuration";
+
 /// Clones tell of the same server.
 #[derive(Clone)]
 pub(crate) struct Ballots {
@@ -34,8 +39,9 @@ struct Inner {
     led_by: Option<(u64, String)>,
     leaderless_since: Moment,
     running: Option<Election>,
-    /// What another was last told here, so that the same question again is not told again.
-    last_told: Option<(u64, String, bool, bool)>,
+    /// What each other was last told here: term, whether it was granted, whether it was a pre-vote. The same
+    /// question again is not told again, and servers that were removed ask for as long as they run.
+    last_told: BTreeMap<String, (u64, bool, bool)>,
 }
 
 /// A server's place in the configuration.
@@ -60,6 +66,8 @@ struct Election {
     tally: u32,
     need: u32,
     is_over: bool,
+    /// That others do not have this server in their configuration; once for each term it stands for.
+    is_told_no_seat: bool,
 }
 
 impl Ballots {
@@ -74,7 +82,7 @@ impl Ballots {
             led_by: None,
             leaderless_since: clock::now(),
             running: None,
-            last_told: None,
+            last_told: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), notices }
     }
@@ -130,6 +138,12 @@ impl Ballots {
             Some(_) => Seat::Learner,
             None => Seat::None,
         }
+    }
+
+    /// The configuration does not have that server; not so where there is none yet.
+    pub(crate) fn is_unknown(&self, id: &str) -> bool {
+        let inner = self.lock();
+        !inner.peers.is_empty() && !inner.peers.iter().any(|peer| peer.id == id)
     }
 
     /// The name of a server; its ID when the configuration does not have it.
@@ -204,7 +218,8 @@ impl Ballots {
             pre_vote: is_pre_vote,
         });
         let votes = BTreeMap::from([(candidate, VoteAnswer::Granted)]);
-        inner.running = Some(Election { term, is_pre_vote, cause, votes, tally: 1, need, is_over: false });
+        inner.running =
+            Some(Election { term, is_pre_vote, cause, votes, tally: 1, need, is_over: false, is_told_no_seat: false });
     }
 
     /// `voter` said this to this server; `reason` is its own, empty when it granted.
@@ -229,8 +244,18 @@ impl Ballots {
         if !granted {
             let refused =
                 ElectionEvent::VoteRefused { term, candidate, voter: name, reason: reason.to_owned(), pre_vote };
+            let is_news = reason.starts_with(NO_SEAT) && !std::mem::replace(&mut election.is_told_no_seat, true);
             drop(inner);
             tracing::debug!(target: "agent.server.raft", from = voter, term, reason, pre_vote, "vote refused");
+            if is_news {
+                tracing::warn!(
+                    target: "agent.server.raft",
+                    { %voter },
+                    "another server does not have this one in its Raft configuration: it was removed, or has just been \
+                     added. The leader adds it again within a minute while it is a member; to take it out for good, \
+                     let it leave"
+                );
+            }
             return self.tell(refused);
         }
         election.tally += 1;
@@ -250,8 +275,11 @@ impl Ballots {
         let (term, id) = (request.vote.leader_id.term, request.vote.leader_id.voted_for.to_string());
         let mut inner = self.lock();
         let (candidate, voter) = (inner.name_of(&id), inner.name.clone());
-        let told = Some((term, id.clone(), granted, pre_vote));
-        if std::mem::replace(&mut inner.last_told, told.clone()) == told {
+        let told = (term, granted, pre_vote);
+        if inner.last_told.len() >= CANDIDATES_MAX && !inner.last_told.contains_key(&id) {
+            inner.last_told.clear();
+        }
+        if inner.last_told.insert(id.clone(), told) == Some(told) {
             return;
         }
         drop(inner);
@@ -298,12 +326,19 @@ impl Inner {
     }
 }
 
-/// Why a voter that answered so did not grant, by openraft's rules in their order. PURE.
+/// Why a voter that answered so did not grant, by openraft's rules in their order. PURE. That its configuration
+/// does not have the candidate is no reason for openraft, but what is to be known first.
 pub(crate) fn reason(
     request: &VoteRequest<Config>,
     response: &VoteResponse<Config>,
+    is_unknown: bool,
     name: impl Fn(&str) -> String,
 ) -> String {
+    let reason = rule(request, response, name);
+    if is_unknown && !response.vote_granted { format!("{NO_SEAT}, and {reason}") } else { reason }
+}
+
+fn rule(request: &VoteRequest<Config>, response: &VoteResponse<Config>, name: impl Fn(&str) -> String) -> String {
     let (asked, vote) = (&request.vote.leader_id, &response.vote.leader_id);
     let who = || name(&vote.voted_for.to_string());
     let log = |id: &Option<LogId>| shown_id(id.as_ref());
@@ -333,6 +368,7 @@ fn shown_vote(vote: &Vote) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::types::ServerId;
 
     #[test]
     fn why_a_server_stands_is_forgotten_with_another_leader_and_not_before() {
@@ -344,5 +380,34 @@ mod tests {
         assert_eq!(ballots.lock().cause.as_deref(), Some("b handed its leadership over"));
         ballots.led_by(4, Some("c"));
         assert_eq!(ballots.lock().cause, None);
+    }
+
+    #[test]
+    fn servers_that_were_removed_ask_again_and_again_and_are_told_of_once_each() {
+        let (notices, mut told) = mpsc::channel(64);
+        let ballots = Ballots::new("a".to_owned(), "one".to_owned(), "127.0.0.1:8300".to_owned(), notices);
+        let ask = |id, term| VoteRequest::<Config>::new(Vote::new(term, ServerId(id)), None);
+        for _ in 0..5 {
+            ballots.was_asked(&ask(2, 3), false, "no", true);
+            ballots.was_asked(&ask(3, 3), false, "no", true);
+        }
+        ballots.was_asked(&ask(3, 4), false, "no", true);
+        let mut terms = Vec::new();
+        while let Ok(Notice::Election(ElectionEvent::VoteRefused { term, .. })) = told.try_recv() {
+            terms.push(term);
+        }
+        assert_eq!(terms, [3, 3, 4]);
+    }
+
+    #[test]
+    fn a_candidate_without_a_seat_is_told_so_first_when_it_is_refused() {
+        let request = VoteRequest::<Config>::new(Vote::new(3, ServerId(2)), None);
+        let answer = |granted| VoteResponse::new(Vote::new_committed(3, ServerId(1)), None, granted);
+        let check = |granted, is_unknown, expected: &str| {
+            assert_eq!(reason(&request, &answer(granted), is_unknown, |_| "one".to_owned()), expected);
+        };
+        check(false, false, "it voted for one in term 3");
+        check(false, true, "the candidate is not in the configuration, and it voted for one in term 3");
+        check(true, true, "");
     }
 }

@@ -138,7 +138,8 @@ impl Serving {
         let response =
             if is_pre_vote { self.core.pre_vote(request.clone()).await } else { self.core.vote(request.clone()).await };
         let response = response.map_err(failed)?;
-        let why = reason(&request, &response, |id| self.ballots.name_of(id));
+        let is_unknown = self.ballots.is_unknown(&request.vote.leader_id.voted_for.to_string());
+        let why = reason(&request, &response, is_unknown, |id| self.ballots.name_of(id));
         self.ballots.was_asked(&request, response.vote_granted, &why, is_pre_vote);
         Ok(VoteTold::new(&response, why))
     }
