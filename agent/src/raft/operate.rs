@@ -77,8 +77,11 @@ impl Raft {
             };
             match result {
                 // Nothing changed.
-                Err(ChangeError::NotLeader | ChangeError::Busy) if clock::now() < until => {
-                    let _ = timeout(AGAIN, changes.changed()).await;
+                Err(error @ (ChangeError::NotLeader | ChangeError::Busy)) if clock::now() < until => {
+                    // Raft has ended here: nothing will change any more.
+                    if let Ok(Err(_)) = timeout(AGAIN, changes.changed()).await {
+                        return Err(error);
+                    }
                 }
                 result => return result,
             }

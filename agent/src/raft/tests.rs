@@ -52,6 +52,19 @@ async fn a_lone_voter_leads_at_once() {
     assert!(seen.iter().any(|n| matches!(n, Notice::Raft(RaftEvent::LeaderElected { term: 1, .. }))), "{seen:?}");
 }
 
+#[tokio::test]
+async fn an_order_to_a_server_that_has_ended_does_not_wait() {
+    let tasks = Tasks::new();
+    let (notices, _told) = mpsc::channel(64);
+    let raft = Raft::open(options(None), &tasks, notices, Arc::new(|_, _| {})).await.expect("opens");
+    leads(&raft).await;
+    raft.shutdown().await;
+    assert!(tasks.end(Duration::from_secs(30)).await, "every task ends");
+    let day = Duration::from_secs(86_400);
+    let ordered = tokio::time::timeout(Duration::from_secs(30), raft.operate(Operation::Transfer(None), day)).await;
+    assert!(matches!(ordered, Ok(Err(ChangeError::NotLeader))), "{ordered:?}");
+}
+
 pub(super) fn set(key: &str, value: &str) -> Command {
     Command::Kv(KvCommand::Set { key: key.to_owned(), value: value.as_bytes().to_vec(), flags: 0 })
 }
