@@ -1,5 +1,6 @@
 //! When this server last heard of a leader. openraft remembers whom it voted in, also over a restart;
-//! whether that one is still there only its messages tell. `serving` notes them, `watch` asks.
+//! whether that one is still there only its messages tell. `serving` notes them, `watch` and
+//! `pulse` ask.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,9 +28,14 @@ impl Heard {
         *self.lock() = None;
     }
 
+    /// How long ago the leader of `term` was heard.
+    pub(crate) fn ago(&self, term: u64, now: Moment) -> Option<Duration> {
+        self.lock().filter(|(heard, _)| *heard == term).map(|(_, at)| now.since(at))
+    }
+
     /// Whether the leader of `term` was heard within that time.
     pub(crate) fn hears(&self, term: u64, now: Moment, within: Duration) -> bool {
-        self.lock().is_some_and(|(heard, at)| heard == term && now.since(at) < within)
+        self.ago(term, now).is_some_and(|ago| ago < within)
     }
 }
 

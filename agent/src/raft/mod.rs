@@ -20,6 +20,7 @@ mod operate;
 pub(crate) mod owner;
 mod peers_file;
 mod promise;
+mod pulse;
 mod record;
 mod recovery;
 mod servers;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, SnapshotPolicy};
@@ -23,6 +24,7 @@ use super::neighbours::Neighbours;
 use super::network::{CHUNK_BYTES, Network};
 use super::owner;
 use super::promise::Promise;
+use super::pulse::Pulse;
 use super::recovery::{self, Recovery};
 use super::serving::Serving;
 use super::snapshot::{self, Snapshots};
@@ -161,6 +163,8 @@ impl Raft {
         let state = watching::start(me, upkeep, &membership, term, stands, tasks, told);
         Neighbours { core: core.clone(), id, pool: pool.clone(), ballots: ballots.clone(), heard: heard.clone() }
             .start(state.clone(), tasks);
+        let heartbeat = Duration::from_millis(HEARTBEAT_MS * multiplier(&options));
+        Pulse { core: core.clone(), id: id.to_string(), heard: heard.clone(), heartbeat }.start(state.clone(), tasks);
         start_keeping(&options, &core, &log, snapshots, &state, tasks);
         let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
         let (applies, commit_time) =
@@ -477,7 +481,7 @@ fn settings(options: &Options) -> Result<openraft::Config, OpenError> {
         enable_pre_vote: Some(true),
         // A restart is a new term: no server leads without having been elected since it started.
         enable_leader_restore: Some(false),
-        // A server that is alone needs no timer; `watch` starts it when there are others.
+        // `pulse` starts it when something is to be timed.
         enable_tick: false,
         ..openraft::Config::default()
     }

@@ -470,8 +470,6 @@ impl Loop {
             new.leader_id = None;
             new.confirmed = false;
         }
-        // Others need heartbeats and may fall silent; a server that is alone has nothing to time.
-        self.upkeep.core.runtime_config().tick(new.peers.iter().any(|p| p.id != self.watcher.me.id.to_string()));
         if new.snapshot > self.watcher.state().snapshot {
             self.upkeep.purge(&metrics).await;
         }
