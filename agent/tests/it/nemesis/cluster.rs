@@ -17,10 +17,11 @@ use super::shim::Page;
 use crate::support::lan::{Host, Lan};
 use crate::support::within;
 
-/// Short spans, so that a run of a minute has snapshots, purges, learners that become voters, and requests
-/// that give up.
+/// Short spans, so that a run of a minute has snapshots, purges, learners that become voters, requests that give
+/// up, and servers that join again though nobody could be reached when they started.
 const CONFIG: &str = r#"{
     "raft_snapshot_threshold": 400, "raft_snapshot_interval": "1s", "raft_trailing_logs": 100,
+    "retry_interval": "1s",
     "autopilot": { "server_stabilization_time": "1s" },
     "performance": { "rpc_hold_timeout": "2s", "leave_drain_time": "200ms" }
 }"#;

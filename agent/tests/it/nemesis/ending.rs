@@ -74,8 +74,10 @@ pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, wr
         cluster.voters(count)
     };
     let all_vote = reached("all servers vote", voters, |voters| *voters == count, |_| views(cluster));
-    wrong.extend(unasked.into_iter().chain(all_vote.err()));
+    wrong.extend(all_vote.err());
     let equal = || {
+        // One whose disk failed may still have been on its way out before.
+        unasked.extend(cluster.tend());
         let began = field.began.elapsed();
         let consistent = state(&cluster.agents[count], "consistent");
         let ended = field.began.elapsed();
@@ -87,6 +89,7 @@ pub(super) fn settle(cluster: &Cluster, field: &Field, history: &mut History, wr
         (differing, consistent.unwrap_or_default(), began, ended)
     };
     let are_equal = reached("replicas equal", equal, |seen| seen.0.is_empty(), |seen| seen.0.join("; "));
+    wrong.append(&mut unasked);
     let (_, state, began, ended) = match are_equal {
         Ok(seen) => seen,
         Err(why) => return wrong.push(why),
