@@ -129,14 +129,7 @@ impl Raft {
         let (name, address) = (options.node_name.clone(), options.address.clone());
         let ballots = Ballots::new(id.to_string(), name, address, notices.clone());
         let lost = Lost::default();
-        let network = Network {
-            id,
-            pool: pool.clone(),
-            ballots: ballots.clone(),
-            lost: lost.clone(),
-            log: log.clone(),
-            chunk_bytes,
-        };
+        let (heard, network) = (Heard::default(), network(id, &pool, &ballots, &lost, &log, chunk_bytes));
         let machine = StateMachine::new(Arc::clone(&view), on_applied, Arc::clone(&snapshots));
         let core = Core::new(id, Arc::new(settings(&options)?), network, log.clone(), machine)
             .await
@@ -158,7 +151,6 @@ impl Raft {
         };
         let me = Me { id, name: me.name, address: me.address, lease_ms: ELECTION_MS_MAX * multiplier(&options) };
         ballots.peers(&watching::peers(&membership));
-        let heard = Heard::default();
         let told = Told { ballots: ballots.clone(), heard: heard.clone(), notices };
         let state = watching::start(me, upkeep, &membership, term, stands, tasks, told);
         Neighbours { core: core.clone(), id, pool: pool.clone(), ballots: ballots.clone(), heard: heard.clone() }
@@ -166,11 +158,6 @@ impl Raft {
         let heartbeat = Duration::from_millis(HEARTBEAT_MS * multiplier(&options));
         Pulse { core: core.clone(), id: id.to_string(), heard: heard.clone(), heartbeat }.start(state.clone(), tasks);
         start_keeping(&options, &core, &log, snapshots, &state, tasks);
-        let in_flight = Semaphore::new(IN_FLIGHT_BYTES_MAX as usize);
-        let (applies, commit_time) =
-            (metrics::counter!("consul.raft.apply"), metrics::histogram!("consul.raft.commitTime"));
-        let stamps = Mutex::default();
-        let incoming = Arc::new(AsyncMutex::new(incoming));
         let inner = Inner {
             id,
             pool,
@@ -178,17 +165,17 @@ impl Raft {
             log,
             view,
             state,
-            stamps,
-            in_flight,
-            applies,
-            commit_time,
+            stamps: Mutex::default(),
+            in_flight: Semaphore::new(IN_FLIGHT_BYTES_MAX as usize),
+            applies: metrics::counter!("consul.raft.apply"),
+            commit_time: metrics::histogram!("consul.raft.commitTime"),
             stood,
             start,
             ballots,
             promise,
             heard,
             lost,
-            incoming,
+            incoming: Arc::new(AsyncMutex::new(incoming)),
             ending,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -311,6 +298,12 @@ impl Raft {
         let mut stamps = self.inner.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         stamps.next(term, clock::now(), clock::wall(), self.inner.view.at())
     }
+}
+
+/// The ways to the others.
+fn network(id: ServerId, pool: &Pool, ballots: &Ballots, lost: &Lost, log: &LogStore, chunk_bytes: usize) -> Network {
+    let (pool, ballots, lost, log) = (pool.clone(), ballots.clone(), lost.clone(), log.clone());
+    Network { id, pool, ballots, lost, log, chunk_bytes }
 }
 
 /// The log short, and the list of servers for an outage current.
