@@ -119,6 +119,11 @@ impl Raft {
     }
 
     async fn change(&self, change: ChangeMembers<ServerId, Peer>) -> Result<(), ChangeError> {
+        let metrics = self.core().metrics().borrow_watched().clone();
+        // A leader that is removed leads for a moment more, until it has handed over: changes are its successor's.
+        if metrics.membership_config.membership().get_node(&metrics.id).is_none() {
+            return Err(ChangeError::NotLeader);
+        }
         let changed = timeout(CHANGE_WITHIN, self.core().change_membership(change, false)).await;
         match changed {
             Ok(Ok(_)) => Ok(()),
