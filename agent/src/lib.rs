@@ -18,6 +18,7 @@ pub mod datadir;
 pub mod discovery;
 pub mod dns;
 pub mod events;
+pub mod filter;
 pub mod flags;
 pub mod gossip;
 pub mod leader;

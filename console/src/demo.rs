@@ -21,6 +21,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+use serde_json::json;
 use shared::http::Settings;
 
 use crate::cli::{Options, say};
@@ -150,6 +151,11 @@ impl Demo {
         arguments.push("-retry-interval=1s".to_owned());
         let others = servers.iter().filter(|other| **other != place);
         arguments.extend(others.map(|other| format!("-retry-join={}:{}", other.address, other.serf_lan)));
+        if let Some(services) = services(name, &self.directory) {
+            let file = self.directory.join(format!("{name}.json"));
+            fs::write(&file, services).wrap_err_with(|| format!("write {}", file.display()))?;
+            arguments.push(format!("-config-file={}", file.display()));
+        }
         let log = self.directory.join(format!("{name}.log"));
         let process = spawn(name, &arguments, &log, &self.directory)?;
         let name = name.to_owned();
@@ -182,6 +188,37 @@ impl Drop for Demo {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The services of a client, whose checks look at what is really there: some pass, one warns, one fails,
+/// one turns with the clock.
+fn services(name: &str, directory: &Path) -> Option<String> {
+    let at = directory.display().to_string();
+    let service = |name: &str, port: u16, tags: &[&str], check: &str, script: String| {
+        json!({
+            "name": name, "port": port, "tags": tags, "meta": {"of": "demo"},
+            "check": {"name": check, "args": ["/bin/sh", "-c", script], "interval": "5s", "timeout": "3s"},
+        })
+    };
+    let web = |version: &str| service("web", 8080, &[version], "files", format!("ls -d '{at}'"));
+    let services = match name {
+        "web-1" => {
+            let files = format!("n=$(ls '{at}' | wc -l); echo \"$n files, more than 3\"; [ \"$n\" -le 3 ] || exit 1");
+            json!([web("v1"), service("files", 8081, &["primary"], "count", files)])
+        }
+        "web-2" => {
+            // Whoever makes that file sees it pass.
+            let redis = format!("cat '{at}/redis.pid' || exit 2");
+            let clock = "s=$(date +%s); [ $((s / 45 % 2)) = 0 ] && echo \"$s is even enough\" && exit; echo \"$s is odd\"; exit 1";
+            json!([
+                web("v2"),
+                service("redis", 6379, &["primary"], "process", redis),
+                service("clock", 8082, &[], "even", clock.to_owned()),
+            ])
+        }
+        _ => return None,
+    };
+    Some(json!({"enable_script_checks": true, "services": services}).to_string())
 }
 
 /// Starts the bundled agent with these arguments, as a child that ends with this process.

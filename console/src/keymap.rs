@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::model::panes::Room;
 use crate::model::{Model, Overlay, dialog, recovery};
-use crate::msg::{Act, Action, Leap, Motion, Screen, Span, Stroke, Trick};
+use crate::msg::{Act, Action, Copied, Leap, Motion, Screen, Span, Stroke, Trick};
 
 /// Which heading of the help a key stands under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,11 @@ pub struct Binding {
 
 const NONE: KeyModifiers = KeyModifiers::NONE;
 const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
-const LISTS: &[Screen] = &[Screen::Members, Screen::Events];
-const PANES: &[Screen] = &[Screen::Overview, Screen::Raft];
-const TABBED: &[Screen] = &[Screen::Overview, Screen::Members, Screen::Raft];
+const LISTS: &[Screen] = &[Screen::Members, Screen::Services, Screen::Events];
+const SORTED: &[Screen] = &[Screen::Members, Screen::Services];
+const KEPT: &[Screen] = &[Screen::Overview, Screen::Members, Screen::Services];
+const PANES: &[Screen] = &[Screen::Overview, Screen::Raft, Screen::Services];
+const TABBED: &[Screen] = &[Screen::Overview, Screen::Members, Screen::Raft, Screen::Services];
 const NODES: &[Screen] = &[Screen::Overview, Screen::Members, Screen::Raft];
 
 const fn c(c: char, action: Action) -> (KeyCode, KeyModifiers, Action) {
@@ -155,7 +157,7 @@ pub const TABLE: &[Binding] = &[
         help: "sort, reverse",
         footer: Some("sort"),
         group: Group::Look,
-        valid: Valid::On(&[Screen::Members]),
+        valid: Valid::On(SORTED),
     },
     Binding {
         keys: "space f",
@@ -298,6 +300,14 @@ pub const TABLE: &[Binding] = &[
         valid: Valid::Change(Act::RemovePeer, NODES),
     },
     Binding {
+        keys: "M",
+        presses: &[c('M', Action::Ask(Act::Maintain))],
+        help: "maintenance on or off",
+        footer: Some("maintenance"),
+        group: Group::Change,
+        valid: Valid::Change(Act::Maintain, KEPT),
+    },
+    Binding {
         keys: "K",
         presses: &[c('K', Action::Trick(Trick::Kill))],
         help: "kill its process, as a crash",
@@ -330,11 +340,20 @@ pub const TABLE: &[Binding] = &[
         valid: Valid::Demo,
     },
     Binding {
-        keys: "1 2 3 5",
+        keys: "y Y",
+        presses: &[c('y', Action::Copy(Copied::Row)), c('Y', Action::Copy(Copied::Command))],
+        help: "copy the row, or a command that shows it",
+        footer: None,
+        group: Group::Anywhere,
+        valid: Valid::Always,
+    },
+    Binding {
+        keys: "1-5",
         presses: &[
             c('1', Action::Show(Screen::Overview)),
             c('2', Action::Show(Screen::Members)),
             c('3', Action::Show(Screen::Raft)),
+            c('4', Action::Show(Screen::Services)),
             c('5', Action::Show(Screen::Events)),
         ],
         help: "screen",

@@ -62,6 +62,8 @@ impl Msg {
             Polled::Members(rows) | Polled::WanMembers(rows) => 1 + rows.len(),
             Polled::Coordinates(rows) => 1 + rows.len(),
             Polled::Checks(rows) => 1 + rows.len(),
+            Polled::Services(rows) => 1 + rows.len(),
+            Polled::Instances { entries, .. } => 1 + entries.len(),
             _ => 1,
         }
     }
@@ -180,6 +182,8 @@ pub enum Source {
     WanMembers,
     Coordinates,
     Checks,
+    Services,
+    Instances,
     Stats,
     Monitor,
 }
@@ -236,6 +240,8 @@ pub enum Action {
     /// More of time on the timeline, or less.
     Span(Span),
     Help,
+    /// The selected row, to the terminal's clipboard.
+    Copy(Copied),
     /// `q`: back; at the top, close.
     Quit,
     /// Control-C: close at once.
@@ -254,6 +260,17 @@ pub enum Act {
     Transfer,
     /// A server out of Raft's configuration.
     RemovePeer,
+    /// Of a service instance or a node: into maintenance, or out of it.
+    Maintain,
+}
+
+/// What is copied of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Copied {
+    /// As it is read.
+    Row,
+    /// The command for a shell that shows it.
+    Command,
 }
 
 /// How much of time is on the timeline.
@@ -318,11 +335,12 @@ pub enum Screen {
     Overview,
     Members,
     Raft,
+    Services,
     Events,
 }
 
 impl Screen {
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Members, Self::Raft, Self::Events];
+    pub const ALL: [Self; 5] = [Self::Overview, Self::Members, Self::Raft, Self::Services, Self::Events];
 
     /// The key that shows it.
     pub fn number(self) -> char {
@@ -330,6 +348,7 @@ impl Screen {
             Self::Overview => '1',
             Self::Members => '2',
             Self::Raft => '3',
+            Self::Services => '4',
             Self::Events => '5',
         }
     }
@@ -354,8 +373,21 @@ pub enum Effect {
     Trick { node: String, trick: Trick },
     /// Look who is there; the newest look counts, those before it are given up.
     Probe { lane: LaneId, probe: Probe },
+    /// Look at this of the catalog from now on.
+    Watch(Interest),
+    /// Hand this text to the terminal's clipboard.
+    Copy(String),
     /// Write a new file of this name where the console runs; what comes of it is a [`Msg::Saved`].
     Save { name: String, text: String },
+}
+
+/// What of the catalog is on screen and so worth asking for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interest {
+    /// The service whose instances are watched.
+    pub service: Option<String>,
+    /// Services whose instances are to be counted, once, in this order.
+    pub counted: Vec<String>,
 }
 
 /// The agent that an order goes to: one of the command line, or another one, asked with that one's settings.

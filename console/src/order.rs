@@ -30,6 +30,12 @@ pub enum Order {
     RemovePeer {
         id: String,
     },
+    /// Of a service instance by its ID, else of the node, at the agent that it is sent to.
+    Maintain {
+        service: Option<String>,
+        enable: bool,
+        reason: String,
+    },
 }
 
 /// How an order is sent.
@@ -53,7 +59,7 @@ impl fmt::Display for Method {
 impl Order {
     pub fn method(&self) -> Method {
         match self {
-            Self::Join { .. } | Self::Leave { .. } | Self::ForceLeave { .. } => Method::Put,
+            Self::Join { .. } | Self::Leave { .. } | Self::ForceLeave { .. } | Self::Maintain { .. } => Method::Put,
             Self::Transfer { .. } => Method::Post,
             Self::RemovePeer { .. } => Method::Delete,
         }
@@ -79,6 +85,14 @@ impl Order {
                 ("/v1/operator/raft/transfer-leader".to_owned(), to.into_iter().collect())
             }
             Self::RemovePeer { id } => ("/v1/operator/raft/peer".to_owned(), vec![("id", id.clone())]),
+            Self::Maintain { service, enable, reason } => {
+                let path = match service {
+                    Some(id) => format!("/v1/agent/service/maintenance/{id}"),
+                    None => "/v1/agent/maintenance".to_owned(),
+                };
+                let reason = Some(("reason", reason.clone())).filter(|(_, reason)| *enable && !reason.is_empty());
+                (path, std::iter::once(("enable", enable.to_string())).chain(reason).collect())
+            }
         }
     }
 
@@ -113,7 +127,25 @@ impl Order {
                 format!("{program} operator raft transfer-leader {place}{to}")
             }
             Self::RemovePeer { id } => format!("{program} operator raft remove-peer {place} -id={id}"),
+            Self::Maintain { service, enable, reason } => {
+                let what = if *enable { "-enable" } else { "-disable" };
+                let service = service.as_ref().map_or(String::new(), |id| format!(" -service={}", quoted(id)));
+                let reason = match *enable && !reason.is_empty() {
+                    true => format!(" -reason={}", quoted(reason)),
+                    false => String::new(),
+                };
+                format!("{program} maint {what} {place}{service}{reason}")
+            }
         }
+    }
+}
+
+/// A text as a shell takes it for one word.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
 
@@ -200,6 +232,16 @@ mod tests {
             &Order::RemovePeer { id: "9a37".into() },
             "DELETE /v1/operator/raft/peer?id=9a37",
             "agent operator raft remove-peer -http-addr=h:1 -id=9a37",
+        );
+        check(
+            &Order::Maintain { service: Some("web 1".into()), enable: true, reason: "it's new".into() },
+            "PUT /v1/agent/service/maintenance/web 1?enable=true&reason=it's new",
+            "agent maint -enable -http-addr=h:1 -service='web 1' -reason='it'\\''s new'",
+        );
+        check(
+            &Order::Maintain { service: None, enable: false, reason: "unused".into() },
+            "PUT /v1/agent/maintenance?enable=false",
+            "agent maint -disable -http-addr=h:1",
         );
     }
 }

@@ -33,10 +33,50 @@ pub enum Polled {
     Coordinates(Vec<CoordinateEntry>),
     /// `/v1/health/state/any`, asked of both kinds of agent.
     Checks(Vec<HealthCheck>),
+    /// `/v1/catalog/services`: tags by name. Asked of both kinds of agent.
+    Services(BTreeMap<String, Vec<String>>),
+    /// `/v1/health/service/…`: all instances of one service. Asked of both kinds of agent.
+    Instances { service: String, entries: Vec<InstanceEntry> },
     /// `Stats.raft` of `/v1/agent/self`, as its strings.
     Stats(BTreeMap<String, String>),
     /// One line of `/v1/agent/monitor?loglevel=debug`, as it came, without its newline.
     MonitorLine(String),
+}
+
+/// A row of `/v1/health/service/…`, of which other agents may leave out what they have not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct InstanceEntry {
+    pub node: EntryNode,
+    pub service: EntryService,
+    pub checks: Option<Vec<HealthCheck>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EntryNode {
+    pub node: String,
+    pub address: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EntryService {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub tags: Option<Vec<String>>,
+    pub address: String,
+    pub port: u64,
+    pub meta: Option<BTreeMap<String, String>>,
+    pub weights: EntryWeights,
+    pub enable_tag_override: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct EntryWeights {
+    pub passing: u64,
+    pub warning: u64,
 }
 
 /// `/v1/operator/autopilot/health`

@@ -206,7 +206,8 @@ impl Console<'_> {
 
     fn draw(&mut self) -> Result<()> {
         self.model.dirty = false;
-        update::settle(&mut self.model);
+        let effects = update::settle(&mut self.model);
+        self.perform(effects)?;
         let model = &self.model;
         self.guard.screen.draw(|frame| view::draw(model, frame)).wrap_err("draw the screen")?;
         self.drawn = Instant::now();
@@ -247,7 +248,12 @@ impl Console<'_> {
     }
 
     fn take(&mut self, msg: Msg) -> Result<()> {
-        for effect in update::update(&mut self.model, msg) {
+        let effects = update::update(&mut self.model, msg);
+        self.perform(effects)
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<()> {
+        for effect in effects {
             match effect {
                 Effect::Quit => self.is_over = true,
                 Effect::Suspend => self.suspend()?,
@@ -257,6 +263,8 @@ impl Console<'_> {
                 Effect::Order { id, to, order } => self.client.order(id, &to, order),
                 Effect::Trick { node, trick } => self.trick(node, trick)?,
                 Effect::Probe { lane, probe } => self.client.probe(lane, probe),
+                Effect::Watch(interest) => self.client.watch(interest),
+                Effect::Copy(text) => terminal::copy(&text).wrap_err("hand a text to the terminal")?,
                 Effect::Save { name, text } => self.client.save(name, text),
             }
         }

@@ -24,6 +24,8 @@ use crate::model::{Colors, Look};
 
 /// How long a terminal may take to say where its cursor is.
 const PROBE: Duration = Duration::from_millis(100);
+/// Of a text that is copied; terminals take a bounded one.
+const COPY_MAX: usize = 8_192;
 
 pub type Screen = Terminal<CrosstermBackend<io::Stdout>>;
 
@@ -135,6 +137,27 @@ fn restore() {
     }
 }
 
+/// Hands a text to the terminal's clipboard (OSC 52). Terminals that do not know it, or may not, say nothing.
+pub fn copy(text: &str) -> io::Result<()> {
+    let end = (0..=COPY_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let mut out = io::stdout();
+    write!(out, "\x1b]52;c;{}\x07", base64(&text.as_bytes()[..end]))?;
+    out.flush()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number = (0..3).fold(0usize, |sum, at| sum << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
+        for at in 0..4 {
+            let letter = LETTERS[number >> (18 - 6 * at) & 63];
+            text.push(if at <= three.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
 /// Columns that ★ takes here.
 fn measure_star() -> Option<u16> {
     let mut out = io::stdout();
@@ -231,5 +254,13 @@ mod tests {
     fn terminals_with_many_colours_are_known_by_name() {
         assert!(is_rich("xterm-256color") && is_rich("xterm-kitty"));
         assert!(!is_rich("xterm") && !is_rich("linux"));
+    }
+
+    #[test]
+    fn what_is_copied_is_base64() {
+        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("web ✖", "d2ViIOKclg==")]
+        {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::member_event::{Account, Cause, MemberEvent, MemberNews, NameHolder, Source};
+pub use crate::service_event::{CheckEvent, CheckState, CheckStatus, Registrar, ServiceEvent, ServiceState};
 use crate::time::WallTime;
 pub use crate::user_event::UserEvent;
 
@@ -110,6 +111,8 @@ pub enum Body {
     Election(ElectionEvent),
     Replication(ReplicationEvent),
     User(UserEvent),
+    Service(ServiceEvent),
+    Check(CheckEvent),
     Log(LogEvent),
 }
 
@@ -123,6 +126,8 @@ impl Body {
             Self::Election(_) => "election",
             Self::Replication(_) => "replication",
             Self::User(_) => "user",
+            Self::Service(_) => "service",
+            Self::Check(_) => "check",
             Self::Log(_) => "log",
         }
     }

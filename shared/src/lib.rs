@@ -10,5 +10,6 @@ pub mod duration;
 pub mod event;
 pub mod http;
 mod member_event;
+mod service_event;
 pub mod time;
 mod user_event;

@@ -10,10 +10,11 @@ use shared::event::{AgentEvent, MemberEvent, Pool};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::claims::{claims, start_checks};
+use super::claims;
 use super::servers::{self, View};
 use super::tags::{self, tags};
 use crate::backend::{self, Backend, Others, Watches};
+use crate::checks::Checks;
 use crate::config::Config;
 use crate::control::{Control, Order};
 use crate::events::{self, Bus, Relay, Sources, pump};
@@ -63,12 +64,15 @@ pub(super) struct Running {
     /// How a server with `bootstrap_expect` comes to a cluster.
     pub forming: Option<Forming>,
     pub backend: Backend,
+    pub local: Local,
     /// This server's Raft ID, the node ID.
     pub server_id: String,
     pub orders: mpsc::Receiver<Order>,
     pub agent_events: mpsc::Sender<AgentEvent>,
     pub http: Vec<SocketAddr>,
     pub dns: Vec<SocketAddr>,
+    /// What answers there, to be told of a new configuration.
+    pub names: Vec<dns::Handle>,
 }
 
 /// Consul's text for what kept the agent from starting.
@@ -76,16 +80,25 @@ pub(super) struct Running {
 #[error("{0}")]
 pub(super) struct StartError(pub String);
 
+/// Where the edges are.
+struct Edges {
+    dns: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    names: Vec<dns::Handle>,
+}
+
+/// What is bound before anything starts, and the recursors by their addresses.
 struct Sockets {
     rpc: Option<TcpListener>,
     dns: Vec<dns::Sockets>,
+    recursors: Vec<SocketAddr>,
     http: Vec<TcpListener>,
 }
 
 /// Builds the agent and starts it; nothing is asked of Raft before all of it stands.
 pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, StartError> {
     let config = &ground.config;
-    let sockets = bind(config).await?;
+    let mut sockets = bind(config).await?;
     let boot = format!("{:016x}", uuid::Uuid::new_v4().as_u64_pair().0);
     let bus = Bus::new(&config.node_name, &boot);
     let (member_notices, members) = mpsc::channel(NOTICES);
@@ -93,9 +106,9 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let (agent_events, from_agent) = mpsc::channel(64);
     let (heard, from_pool) = mpsc::channel(NOTICES);
     let (user_told, user_events) = mpsc::channel(NOTICES);
-    let stream = tasks.child();
-    let sources =
-        Sources { members, raft: raft_events, agent: from_agent, user: user_events, logs: ground.logs.clone() };
+    let (local_notices, from_local) = mpsc::channel(NOTICES);
+    let (stream, logs) = (tasks.child(), ground.logs.clone());
+    let sources = Sources { members, raft: raft_events, agent: from_agent, user: user_events, local: from_local, logs };
     stream.spawn("events", pump::run(bus.clone(), sources, stream.token()));
 
     let engines = tasks.child();
@@ -108,32 +121,18 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
     let backend = backend(ground, raft.as_ref(), watches, pool.clone(), &lan, &workers);
     let forming = raft.as_ref().map(|raft| forming(ground, raft, pool.clone(), &lan, &workers));
     relay(ground, &bus, pool, &lan).start(&workers);
-    let server = tasks.child();
-    if let Some(listener) = sockets.rpc {
-        let handlers = handlers(&backend, raft.as_ref(), forming.as_ref(), &bus);
+    let (server, handlers) = (tasks.child(), handlers(&backend, raft.as_ref(), forming.as_ref(), &bus));
+    if let Some(listener) = sockets.rpc.take() {
         rpc::serve(listener, handlers, rpc_limits(config), &server);
     }
+    let ((control, orders), edges) = (Control::new(), tasks.child());
     start_workers(ground, &workers, &lan, wan.as_ref(), raft.as_ref(), &backend);
-    let (control, orders) = Control::new();
-    let edges = tasks.child();
-    let local = Local::new(claims(ground));
+    let (local, checks) = claims::open(ground, local_notices, &backend, &workers).map_err(StartError)?;
     let user_events =
         UserEvents::start(user_event_settings(config, &local), lan.clone(), from_pool, user_told, &workers);
-    let (dns, http) = start_edges(
-        ground,
-        &edges,
-        sockets.dns,
-        sockets.http,
-        &lan,
-        wan.as_ref(),
-        &backend,
-        &local,
-        &bus,
-        user_events,
-        control,
-    )?;
+    let Edges { dns, http, names } =
+        start_edges(ground, &edges, sockets, &lan, wan.as_ref(), &backend, &local, checks, &bus, user_events, control)?;
     local.start(backend.clone(), lan.members(), &workers);
-    start_checks(config, local, &workers);
     let _ = agent_events.try_send(running_event(ground));
     Ok(Running {
         edges,
@@ -146,11 +145,13 @@ pub(super) async fn build(ground: &Ground, tasks: &Tasks) -> Result<Running, Sta
         raft,
         forming,
         backend,
+        local,
         server_id: ground.node_id.to_string(),
         orders,
         agent_events,
         http,
         dns,
+        names,
     })
 }
 
@@ -177,7 +178,8 @@ async fn bind(config: &Config) -> Result<Sockets, StartError> {
     for address in &config.listen.http {
         http.push(listen(*address).await.map_err(StartError)?);
     }
-    Ok(Sockets { rpc, dns, http })
+    let recursors = dns::recursors(&config.dns.recursors).await.map_err(StartError)?;
+    Ok(Sockets { rpc, dns, recursors, http })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
@@ -369,31 +371,34 @@ fn start_workers(
 fn start_edges(
     ground: &Ground,
     edges: &Tasks,
-    dns: Vec<dns::Sockets>,
-    http: Vec<TcpListener>,
+    Sockets { dns, recursors, http, .. }: Sockets,
     lan: &Gossip,
     wan: Option<&Gossip>,
     backend: &Backend,
     local: &Local,
+    checks: Checks,
     bus: &Bus,
     user_events: UserEvents,
     control: Control,
-) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), StartError> {
+) -> Result<Edges, StartError> {
     let config = &ground.config;
     let unnamed = |problem: std::io::Error| StartError(format!("read a bound address: {problem}"));
     let mut dns_at = Vec::new();
+    let mut names = Vec::new();
     for sockets in dns {
         dns_at.push(sockets.local_addr().map_err(unnamed)?);
         let context = dns::Context {
             backend: backend.clone(),
             settings: config.dns.clone(),
+            recursors: recursors.clone(),
             datacenter: config.datacenter.clone(),
         };
-        dns::serve(sockets, context, edges);
+        names.push(dns::serve(sockets, context, edges));
     }
     let context = Arc::new(api::Context {
         backend: backend.clone(),
         local: local.clone(),
+        checks,
         lan: lan.clone(),
         wan: wan.cloned(),
         logs: ground.logs.clone(),
@@ -426,7 +431,7 @@ fn start_edges(
         http_at.push(address);
         edges.spawn("http", api::serve(listener, Arc::clone(&context), edges.clone()));
     }
-    Ok((dns_at, http_at))
+    Ok(Edges { dns: dns_at, http: http_at, names })
 }
 
 fn user_event_settings(config: &Config, local: &Local) -> user_events::Settings {

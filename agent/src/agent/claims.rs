@@ -1,60 +1,79 @@
-//! What the configuration says of this node, in the words of the catalog: its entry, its services and
-//! their checks. The root hands it to `local` and `checks`.
+//! What the configuration says of this node, in the words of the catalog, and the one place where what is
+//! claimed (`local`) meets who looks at it (`checks`), which do not know each other.
 
 use std::sync::Arc;
 
+use shared::event::Body;
+use tokio::sync::mpsc;
+
 use super::build::Ground;
-use crate::checks;
-use crate::config::{self, Config, InitialStatus};
-use crate::local::{self, Claims, Definition, Local};
-use crate::store::command::{CheckFields, CheckStatus, NodeFields, ServiceFields};
+use crate::backend::Backend;
+use crate::checks::spec::Check;
+use crate::checks::{self, Checks, Here, View};
+use crate::local::{self, Files, Local, Runner};
+use crate::store::command::{CheckStatus, NodeFields};
 use crate::tasks::Tasks;
 
-/// Checks report to what keeps the catalog in step.
-pub(super) fn start_checks(config: &Config, local: Local, workers: &Tasks) {
-    let report: checks::Report = Arc::new(move |id, status, output| local.judge(id, status, output));
-    let all = config.services.iter().flat_map(|service| service.checks.clone()).collect();
-    checks::start(all, config.checks.output_max_size, &report, workers);
+/// What this agent claims, from its files and what requests registered before, and who looks at it.
+pub(super) fn open(
+    ground: &Ground,
+    notices: mpsc::Sender<Body>,
+    backend: &Backend,
+    workers: &Tasks,
+) -> Result<(Local, Checks), String> {
+    let local = local(ground, notices);
+    let checks = wire(ground, &local, backend, workers);
+    local.open(&ground.config.services, &ground.config.node_checks)?;
+    Ok((local, checks))
 }
 
-/// What this agent claims: its node, and the services of its configuration.
-pub(super) fn claims(ground: &Ground) -> Claims {
+/// The node, and nothing else yet.
+fn local(ground: &Ground, notices: mpsc::Sender<Body>) -> Local {
     let config = &ground.config;
-    Claims {
+    Local::new(local::Settings {
         node: node(ground),
-        services: config.services.iter().map(definition).collect(),
         update_interval: config.checks.update_interval,
         discard_output: config.checks.discard_output,
-    }
+        scripts_of_requests: config.checks.enable_script,
+        files: config.data_dir.as_deref().map(Files::new),
+        notices: Some(notices),
+    })
 }
 
-fn definition(service: &config::Service) -> Definition {
-    let check = |check: &config::Check| CheckFields {
-        id: check.id.clone(),
-        name: check.name.clone(),
-        status: match check.status {
-            InitialStatus::Passing => CheckStatus::Passing,
-            InitialStatus::Warning => CheckStatus::Warning,
-            InitialStatus::Critical => CheckStatus::Critical,
+/// Checks report to what keeps the catalog in step, which starts and stops them.
+fn wire(ground: &Ground, local: &Local, backend: &Backend, workers: &Tasks) -> Checks {
+    let (report, look) = (local.clone(), local.clone());
+    let settings = checks::Settings {
+        output_max: ground.config.checks.output_max_size,
+        backend: backend.clone(),
+        here: Here {
+            changes: local.changes(),
+            look: Arc::new(move || View {
+                services: look.services().into_iter().map(|service| service.id).collect(),
+                checks: look.checks().into_iter().map(|(check, _)| check).collect(),
+            }),
         },
-        notes: check.notes.clone(),
-        output: String::new(),
-        service_id: service.id.clone(),
-        kind: "script".to_owned(),
+        report: Box::new(move |id, status, output| report.judge(id, status, output)),
     };
-    let checks = service.checks.iter().map(check).collect();
-    let service = ServiceFields {
-        id: service.id.clone(),
-        name: service.name.clone(),
-        tags: service.tags.clone(),
-        address: service.address.clone(),
-        tagged_addresses: service.tagged_addresses.clone(),
-        meta: service.meta.clone(),
-        port: service.port,
-        weights: service.weights,
-        enable_tag_override: service.enable_tag_override,
-    };
-    Definition { service, checks }
+    let checks = Checks::new(settings, workers);
+    local.set_runner(Box::new(Looked(checks.clone())));
+    checks
+}
+
+struct Looked(Checks);
+
+impl Runner for Looked {
+    fn start(&self, check: &Check) {
+        self.0.start(check);
+    }
+
+    fn stop(&self, id: &str) {
+        self.0.stop(id);
+    }
+
+    fn renew(&self, id: &str, status: CheckStatus, output: String) -> Option<String> {
+        self.0.renew(id, status, output)
+    }
 }
 
 fn node(ground: &Ground) -> NodeFields {

@@ -3,6 +3,7 @@
 
 mod build;
 mod claims;
+mod descriptors;
 mod ending;
 pub mod quorum;
 mod servers;
@@ -21,6 +22,7 @@ use crate::config::{self, Config, Host, Interface};
 use crate::control::{Order, Refused};
 use crate::datadir::DataDir;
 use crate::discovery::{self, Search};
+use crate::dns;
 use crate::logs::Logs;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
@@ -47,6 +49,7 @@ fn start(arguments: &[String]) -> Result<u8, String> {
     logs.announce("");
     logs.open_gate();
     tell(&loaded);
+    descriptors::raise();
     let ground = Ground {
         raft_dir: data.as_ref().map(DataDir::raft),
         serf_dir: data.as_ref().map(DataDir::serf),
@@ -133,7 +136,7 @@ async fn try_serve(ground: Ground, arguments: &[String]) -> Result<u8, StartErro
         let cause = match cause {
             Next::End(cause) => cause,
             Next::Reload(answer) => {
-                let done = reload(&mut config, &ground, arguments, &running);
+                let done = reload(&mut config, &ground, arguments, &running).await;
                 if let Some(answer) = answer {
                     let _ = answer.send(done.map_err(Refused));
                 }
@@ -209,19 +212,32 @@ async fn wait(running: &mut Running, signals: &mut Signals, tasks: &Tasks) -> Ne
 }
 
 /// Reads the configuration again and takes over what may change while an agent runs.
-fn reload(config: &mut Config, ground: &Ground, arguments: &[String], running: &Running) -> Result<(), String> {
+async fn reload(config: &mut Config, ground: &Ground, arguments: &[String], running: &Running) -> Result<(), String> {
     let loaded = config::load(arguments, &host()).map_err(|errors| {
         let text = errors.to_string();
         tracing::error!(target: "agent", error = text, "Failed to reload the configuration, the old one stays in force");
         text
     })?;
     let change = config::reload(config, &loaded.config);
+    running.local.reload(&loaded.config.services, &loaded.config.node_checks).inspect_err(|text| {
+        tracing::error!(target: "agent", error = text, "Failed to reload services and checks, the old ones stay");
+    })?;
+    if change.dns {
+        let recursors = dns::recursors(&loaded.config.dns.recursors).await.map_err(|reason| {
+            let error = format!("Failed reloading dns config : {reason}");
+            tracing::error!(target: "agent", error, "Reload config failed");
+            error
+        })?;
+        running.names.iter().for_each(|names| names.reload(&loaded.config.dns, recursors.clone()));
+        let (domain, alt_domain) = (config.dns.domain.clone(), config.dns.alt_domain.clone());
+        config.dns = config::Dns { domain, alt_domain, ..loaded.config.dns.clone() };
+    }
     // The new level first: what follows is told at it.
     config.log.level.clone_from(&loaded.config.log.level);
     config.leave_on_terminate = loaded.config.leave_on_terminate;
     config.skip_leave_on_interrupt = loaded.config.skip_leave_on_interrupt;
     ground.logs.set_level(level(config));
-    let told_once = [("node_meta", change.node_meta), ("dns_config", change.dns), ("limits", change.limits)];
+    let told_once = [("node_meta", change.node_meta), ("limits", change.limits)];
     let told_once = told_once.into_iter().filter_map(|(key, changed)| changed.then_some(key));
     for key in change.later.iter().copied().chain(told_once) {
         tracing::warn!(target: "agent", key, "changed in the configuration, takes effect with the next start");

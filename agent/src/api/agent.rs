@@ -43,12 +43,14 @@ pub(super) async fn oneself(call: Call, _: Method) -> Result<Response, Refusal> 
 fn stats(context: &Context) -> BTreeMap<&'static str, Value> {
     let status = context.backend.status();
     let (services, checks) = (context.local.services().len(), context.local.checks().len());
+    let counts = context.checks.counts();
+    let of_kind = |kind: &str| counts.get(kind).copied().unwrap_or(0).to_string();
     let mut stats = BTreeMap::from([
         (
             "agent",
             texts([
-                ("check_monitors", checks.to_string()),
-                ("check_ttls", "0".to_owned()),
+                ("check_monitors", of_kind("script")),
+                ("check_ttls", of_kind("ttl")),
                 ("checks", checks.to_string()),
                 ("services", services.to_string()),
             ]),

@@ -1,33 +1,26 @@
 //! `/v1/catalog/…`, the reading half.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::response::Response;
-use shared::api::catalog::{NodeServiceList, NodeServices};
+use shared::api::catalog::{NodeService, NodeServiceList, NodeServices};
 
 use super::convert;
-use super::coordinate::Near;
 use super::error::{Error, Refusal};
 use super::extract::{Call, ReadParams};
 use super::reply::{self, Meta};
 use super::router::Method;
+use super::rows::{Question, Sieve};
 use crate::backend;
+use crate::filter::{NODE, SERVICE, SERVICE_NODE};
+use crate::store::query as stored;
 use crate::store::query::{Answer, Query};
-
-/// What the catalog and health understand later; until then they would change the answer unseen.
-const UNSUPPORTED: &[&str] = &["filter", "node-meta"];
 
 impl Call {
     /// Asks the catalog: a failure carries the headers of a state nobody has seen.
-    pub(super) async fn ask(&self, query: Query) -> Result<(Meta, Answer), Refusal> {
-        let params = self.read_params()?;
-        self.ask_with(query, params).await
-    }
-
     pub(super) async fn ask_with(&self, query: Query, params: ReadParams) -> Result<(Meta, Answer), Refusal> {
         let result = async {
             self.check_datacenter()?;
-            self.check_unsupported(UNSUPPORTED)?;
             self.read(query, params).await
         };
         match result.await {
@@ -72,20 +65,24 @@ pub(super) async fn datacenters(call: Call, _: Method) -> Result<Response, Refus
 }
 
 pub(super) async fn nodes(call: Call, _: Method) -> Result<Response, Refusal> {
-    let (meta, answer) = call.ask(Query::Nodes).await?;
-    let Answer::Nodes(mut nodes) = answer else { return Err(Error::Mismatch.into()) };
-    if let Some(near) = Near::of(&call).await {
-        near.sort(&mut nodes, |node| &node.fields.name);
-    }
-    let nodes: Vec<_> = nodes.iter().map(|node| convert::node(node)).collect();
-    reply::json_with(&call, meta, &nodes)
+    let params = call.read_params()?;
+    let draw = |answer, sieve: &Sieve| {
+        let Answer::Nodes(mut nodes) = answer else { return None };
+        sieve.sort(&mut nodes, |node| &node.fields.name);
+        sieve.rows(nodes.iter().map(|node| convert::node(node)))
+    };
+    let question = Question { look: "nodes", query: Query::Nodes, shape: Some(&NODE), by_meta: true, draw: &draw };
+    call.rows(params, question).await
 }
 
 pub(super) async fn services(call: Call, _: Method) -> Result<Response, Refusal> {
     let params = call.read_params()?;
-    let (meta, answer) = call.ask_with(Query::Services, params).await?;
-    let Answer::Services(services) = answer else { return Err(Error::Mismatch.into()) };
-    let mut response = reply::json_with(&call, meta, &services)?;
+    let draw = |answer, sieve: &Sieve| {
+        let Answer::Services(services) = answer else { return None };
+        sieve.json(&services)
+    };
+    let question = Question { look: "names", query: Query::Services, shape: None, by_meta: true, draw: &draw };
+    let mut response = call.rows(params, question).await?;
     mark_cached(&call, &mut response);
     Ok(response)
 }
@@ -94,48 +91,56 @@ pub(super) async fn service(call: Call, _: Method) -> Result<Response, Refusal> 
     let params = call.read_params()?;
     let tags = call.tags();
     let query = Query::ServiceNodes { service: call.tail("service name")?, tag: tags.first().cloned() };
-    let (meta, answer) = call.ask_with(query, params).await?;
-    let Answer::ServiceNodes(mut instances) = answer else { return Err(Error::Mismatch.into()) };
-    if let Some(near) = Near::of(&call).await {
-        near.sort(&mut instances, |(node, _)| &node.fields.name);
-    }
-    let rows: Vec<_> = instances
-        .iter()
-        .filter(|(_, service)| has_tags(&tags, &service.fields.tags))
-        .map(|(node, service)| convert::service_node(node, service))
-        .collect();
-    let mut response = reply::json_with(&call, meta, &rows)?;
+    let draw = |answer, sieve: &Sieve| {
+        let Answer::ServiceNodes(mut instances) = answer else { return None };
+        sieve.sort(&mut instances, |(node, _)| &node.fields.name);
+        let tagged = instances.iter().filter(|(_, service)| has_tags(&tags, &service.fields.tags));
+        sieve.rows(tagged.map(|(node, service)| convert::service_node(node, service)))
+    };
+    let question = Question { look: "service", query, shape: Some(&SERVICE_NODE), by_meta: true, draw: &draw };
+    let mut response = call.rows(params, question).await?;
     mark_cached(&call, &mut response);
     Ok(response)
 }
 
+/// Nothing here speaks for the mesh: the instances of any service there are none.
+pub(super) async fn connect(call: Call, _: Method) -> Result<Response, Refusal> {
+    let params = call.read_params()?;
+    let query = Query::ServiceNodes { service: call.tail("service name")?, tag: None };
+    let draw = |_, sieve: &Sieve| sieve.rows(std::iter::empty::<()>());
+    call.rows(params, Question { look: "connect", query, shape: Some(&SERVICE_NODE), by_meta: true, draw: &draw }).await
+}
+
 pub(super) async fn node(call: Call, _: Method) -> Result<Response, Refusal> {
     let params = call.read_params()?;
-    let (meta, answer) = call.ask_with(Query::Node { node: call.tail("node name")? }, params).await?;
-    let Answer::Node(found) = answer else { return Err(Error::Mismatch.into()) };
-    let meta = if found.is_some() { meta } else { meta.of_absent() };
-    let found = found.map(|found| NodeServices {
-        node: convert::node(&found.node),
-        services: found
-            .services
-            .iter()
-            .map(|service| (service.fields.id.clone(), convert::service(service)))
-            .collect::<BTreeMap<_, _>>(),
-    });
-    reply::json_with(&call, meta, &found)
+    let query = Query::Node { node: call.tail("node name")? };
+    let draw = |answer, sieve: &Sieve| {
+        let Answer::Node(found) = answer else { return None };
+        let found = found.map(|found| NodeServices {
+            node: convert::node(&found.node),
+            services: services_of(&found, sieve).map(|service| (service.id.clone(), service)).collect(),
+        });
+        sieve.json(&found)
+    };
+    call.rows(params, Question { look: "node", query, shape: Some(&SERVICE), by_meta: false, draw: &draw }).await
+}
+
+fn services_of<'a>(found: &'a stored::NodeServices, sieve: &'a Sieve) -> impl Iterator<Item = NodeService> + 'a {
+    found.services.iter().map(|service| convert::service(service)).filter(|service| sieve.keeps(service))
 }
 
 pub(super) async fn node_services(call: Call, _: Method) -> Result<Response, Refusal> {
     let params = call.read_params()?;
-    let (meta, answer) = call.ask_with(Query::Node { node: call.tail("node name")? }, params).await?;
-    let Answer::Node(found) = answer else { return Err(Error::Mismatch.into()) };
-    let meta = if found.is_some() { meta } else { meta.of_absent() };
-    let list = match found {
-        Some(found) => NodeServiceList {
-            node: Some(convert::node(&found.node)),
-            services: Some(found.services.iter().map(|service| convert::service(service)).collect()),
-        },
-        None => NodeServiceList { node: None, services: None },
+    let query = Query::Node { node: call.tail("node name")? };
+    let draw = |answer, sieve: &Sieve| {
+        let Answer::Node(found) = answer else { return None };
+        sieve.json(&match found {
+            Some(found) => NodeServiceList {
+                node: Some(convert::node(&found.node)),
+                services: Some(services_of(&found, sieve).collect()),
+            },
+            None => NodeServiceList { node: None, services: None },
+        })
     };
-    reply::json_with(&call, meta, &list)
+    call.rows(params, Question { look: "list", query, shape: Some(&SERVICE), by_meta: false, draw: &draw }).await
 }

@@ -93,7 +93,10 @@ pub(super) fn check(stored: &stored::Check) -> HealthCheck {
         service_name: stored.service_name.clone(),
         service_tags: stored.service_tags.clone(),
         kind: fields.kind.clone(),
-        definition: serde_json::Value::Object(serde_json::Map::new()),
+        definition: match &*fields.definition {
+            "" => serde_json::Value::Object(serde_json::Map::new()),
+            told => serde_json::from_str(told).unwrap_or_default(),
+        },
         create_index: stored.create_index,
         modify_index: stored.modify_index,
     }

@@ -20,8 +20,8 @@ use crate::backend::{self, Consistency, ReadOptions};
 use crate::store::query::{Answer, Query};
 
 /// Consul's waits: of a question that does not say, and of any.
-const WAIT: Duration = Duration::from_secs(300);
-const WAIT_MAX: Duration = Duration::from_secs(600);
+pub(super) const WAIT: Duration = Duration::from_secs(300);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(600);
 /// An update is a few hundred bytes.
 const UPDATE_BYTES_MAX: usize = 64 << 10;
 

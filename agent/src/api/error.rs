@@ -5,7 +5,9 @@
 use axum::http::StatusCode;
 
 use crate::backend;
+use crate::filter;
 use crate::gossip::ForceLeaveError;
+use crate::local;
 use crate::user_events;
 
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,16 @@ pub(super) enum Error {
     /// A parameter that would change the answer and is not there yet.
     #[error("The parameter {0:?} is not supported by this agent yet")]
     Unsupported(&'static str),
+    /// What is wrong with what shall be registered or switched, in Consul's words.
+    #[error("{0}")]
+    Definition(String),
+    #[error("Request body too large, max size: {0} bytes")]
+    DefinitionTooLarge(usize),
+    /// Consul answers as if it were at fault itself.
+    #[error("{0}")]
+    NoId(&'static str),
+    #[error(transparent)]
+    Registration(#[from] local::Refused),
     #[error("unknown service ID: {0}")]
     UnknownService(String),
     #[error("Coordinate support disabled")]
@@ -79,6 +91,27 @@ pub(super) enum Error {
     /// Consul's way to say what is wrong with a request.
     #[error("Bad request: {0}")]
     BadRequest(String),
+    #[error("Failed to create boolean expression evaluator: {0}")]
+    Filter(filter::Error),
+    /// The parameter of a namespace, which only the other edition has.
+    #[error("Bad request: Invalid query parameter: {0:?} - Namespaces are a Consul Enterprise feature")]
+    Namespace(&'static str),
+    /// A part of Consul that is not there yet, named for whoever wants to change something of it.
+    #[error("{0} are not supported by this agent yet")]
+    NotYet(&'static str),
+    #[error("ACL support disabled")]
+    AclsOff,
+    #[error("Connect must be enabled in order to use this endpoint")]
+    ConnectOff,
+    #[error("Query not found")]
+    NoQuery,
+    #[error("Intention not found")]
+    NoIntention,
+    #[error("Config entry not found for {0:?} / {1:?}")]
+    NoEntry(String, String),
+    /// Consul's words for a question about what is not there.
+    #[error("{0}")]
+    Nothing(String),
     #[error(transparent)]
     Event(#[from] user_events::Error),
     /// What members say that did not do as asked with their keys.
@@ -113,8 +146,12 @@ impl Error {
         match self {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Blocked => StatusCode::FORBIDDEN,
-            Self::UnknownService(_) => StatusCode::NOT_FOUND,
-            Self::CoordinatesOff => StatusCode::UNAUTHORIZED,
+            Self::UnknownService(_)
+            | Self::Registration(local::Refused::Unregistered(_))
+            | Self::NoQuery
+            | Self::NoIntention
+            | Self::NoEntry(..) => StatusCode::NOT_FOUND,
+            Self::CoordinatesOff | Self::AclsOff => StatusCode::UNAUTHORIZED,
             Self::Missing(_)
             | Self::NoPeer
             | Self::TwoPeers
@@ -128,18 +165,24 @@ impl Error {
             | Self::ConflictingFlags(_)
             | Self::Body(_)
             | Self::Decode(_)
+            | Self::Definition(_)
             | Self::BadRequest(_)
             | Self::KeyNotText
+            | Self::Namespace(_)
             | Self::SegmentOfWan
             | Self::LogLevel(_) => StatusCode::BAD_REQUEST,
-            Self::ValueTooLarge { .. } | Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::ValueTooLarge { .. } | Self::BodyTooLarge(_) | Self::DefinitionTooLarge(_) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Unsupported(_) | Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Backend(error) if matches!(error.origin(), backend::Error::TooManyWaiting(_)) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Number { .. }
             | Self::UnknownPeer(..)
+            | Self::NoId(_)
+            | Self::Registration(_)
             | Self::Segments
             | Self::NoWan
             | Self::Datacenter
@@ -148,6 +191,9 @@ impl Error {
             | Self::Coordinate(_)
             | Self::Join(_)
             | Self::Event(_)
+            | Self::Filter(_)
+            | Self::ConnectOff
+            | Self::Nothing(_)
             | Self::Keyring(_)
             | Self::Control(_)
             | Self::Mismatch

@@ -150,7 +150,7 @@ pub(super) struct ReadParams {
 }
 
 impl ReadParams {
-    fn options(self) -> ReadOptions {
+    pub(super) fn options(self) -> ReadOptions {
         let consistency = match self.freshness {
             Freshness::Leader => Consistency::Default,
             Freshness::Consistent => Consistency::Consistent,
@@ -223,14 +223,6 @@ impl Call {
                 Err(if self.context.server { Error::Datacenter } else { Error::RemoteDatacenter })
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Refuses parameters that would change the answer and are not there yet.
-    pub(super) fn check_unsupported(&self, names: &[&'static str]) -> Result<(), Error> {
-        match names.iter().find(|name| self.params.given(name).is_some()) {
-            Some(name) => Err(Error::Unsupported(name)),
-            None => Ok(()),
         }
     }
 

@@ -13,13 +13,18 @@ use super::error::{Error, Refusal};
 use super::extract::Call;
 use super::reply;
 use super::router::Method;
+use crate::filter::{self, Filter};
 use crate::store::command::ServiceFields;
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
 
 pub(super) async fn services(call: Call, _: Method) -> Result<Response, Refusal> {
-    let services: BTreeMap<_, _> =
+    let mut services: BTreeMap<_, _> =
         call.context.local.services().into_iter().map(|service| (service.id.clone(), shown(service))).collect();
+    if let Some(text) = call.params.given("filter") {
+        let filter = Filter::compile(text, &filter::SERVICE).map_err(Error::Filter)?;
+        services.retain(|_, service| serde_json::to_value(service).is_ok_and(|row| filter.holds(&row)));
+    }
     reply::json(&call, &services)
 }
 
@@ -60,10 +65,26 @@ pub(super) async fn checks(call: Call, _: Method) -> Result<Response, Refusal> {
         };
         checks.insert(check.id, shown);
     }
+    if let Some(text) = call.params.given("filter") {
+        filter_checks(text, &mut checks)?;
+    }
     reply::json(&call, &checks)
 }
 
-fn shown(service: ServiceFields) -> AgentService {
+/// Consul holds an expression against each check, so that of none it refuses only what it cannot read.
+fn filter_checks(text: &str, checks: &mut BTreeMap<String, HealthCheck>) -> Result<(), Error> {
+    match Filter::compile(text, &filter::CHECK) {
+        Ok(filter) => {
+            checks.retain(|_, check| serde_json::to_value(check).is_ok_and(|row| filter.holds(&row)));
+            Ok(())
+        }
+        Err(error) if error.is_syntax() => Err(Error::Filter(error)),
+        Err(_) if checks.is_empty() => Ok(()),
+        Err(error) => Err(Error::Nothing(error.to_string())),
+    }
+}
+
+pub(super) fn shown(service: ServiceFields) -> AgentService {
     let (passing, warning) = service.weights;
     let address = |(tag, (address, port))| (tag, ServiceAddress { address, port });
     AgentService {

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     LOCATION, VARY,
@@ -18,9 +18,10 @@ use shared::api::query;
 use super::error::{Error, Refusal};
 use super::extract::{Call, Freshness};
 use super::json;
-use crate::backend::Reply;
+use crate::backend::{Page, Reply};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const INDEX: HeaderName = HeaderName::from_static(query::INDEX);
 const KNOWN_LEADER: HeaderName = HeaderName::from_static(query::KNOWN_LEADER);
@@ -40,6 +41,15 @@ impl Meta {
     /// Of the catalog and of health: with the consistency that was effective.
     pub(super) fn of_catalog(reply: &Reply, freshness: Freshness) -> Self {
         Self { freshness: Some(freshness), ..Self::of_kv(reply) }
+    }
+
+    pub(super) fn of_page(page: &Page, freshness: Freshness) -> Self {
+        Self {
+            index: page.index.max(1),
+            known_leader: page.known_leader,
+            last_contact_ms: page.last_contact_ms,
+            freshness: Some(freshness),
+        }
     }
 
     pub(super) fn of_kv(reply: &Reply) -> Self {
@@ -86,6 +96,17 @@ pub(super) fn json_with<T: Serialize + ?Sized>(call: &Call, meta: Meta, value: &
     let mut response = json(call, value)?;
     meta.write(response.headers_mut());
     Ok(response)
+}
+
+/// JSON that is made already, and perhaps packed.
+pub(super) fn json_bytes(meta: Meta, body: Bytes, is_packed: bool) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    if is_packed {
+        response.headers_mut().insert(CONTENT_ENCODING, GZIP);
+    }
+    meta.write(response.headers_mut());
+    response
 }
 
 /// With an index and no word on the state, which was not asked.
@@ -161,23 +182,27 @@ pub(super) async fn finish(response: Response, gzip: bool) -> Response {
     let (mut parts, body) = response.into_parts();
     parts.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     let length = body.size_hint().exact();
-    if length.is_none_or(|length| length == 0) || !gzip {
+    if length.is_none_or(|length| length == 0) || !gzip || parts.headers.contains_key(CONTENT_ENCODING) {
         return Response::from_parts(parts, body);
     }
     let limit = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
     let Ok(bytes) = axum::body::to_bytes(body, limit).await else {
         return bare(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4 + 32), Compression::fast());
-    let packed = encoder.write_all(&bytes).and_then(|()| encoder.finish());
-    match packed {
-        Ok(packed) => {
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    match pack(&bytes) {
+        Some(packed) => {
+            parts.headers.insert(CONTENT_ENCODING, GZIP);
             parts.headers.remove(CONTENT_LENGTH);
             Response::from_parts(parts, Body::from(packed))
         }
-        Err(_) => Response::from_parts(parts, Body::from(bytes)),
+        None => Response::from_parts(parts, Body::from(bytes)),
     }
+}
+
+/// The same, shorter.
+pub(super) fn pack(bytes: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4 + 32), Compression::fast());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).ok().map(Bytes::from)
 }
 
 /// `gzip` named with a weight above 0; `*` does not count, as at the reference.

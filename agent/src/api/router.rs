@@ -215,18 +215,36 @@ struct Asked {
     peer: SocketAddr,
 }
 
+/// Families of endpoints that know of namespaces, to refuse them.
+const NAMESPACED: &[&str] = &[
+    "/v1/agent/check",
+    "/v1/agent/service",
+    "/v1/catalog/connect/",
+    "/v1/catalog/deregister",
+    "/v1/catalog/node-services/",
+    "/v1/catalog/node/",
+    "/v1/catalog/register",
+    "/v1/catalog/service",
+    "/v1/health/",
+    "/v1/kv/",
+    "/v1/session/",
+];
+
 /// Checks the method and lets the endpoint answer.
 async fn call_endpoint(at: usize, call: Call, path: &str, asked: &Asked) -> Response {
     let method = &asked.method;
     let endpoint = &ENDPOINTS[at];
     let blocked = call.context.block_endpoints.iter().any(|prefix| path.starts_with(prefix.as_str()));
     let known = endpoint.methods.iter().position(|known| known.as_str() == method.as_str());
+    let has_namespace = call.params.given("ns").is_some() && NAMESPACED.iter().any(|family| path.starts_with(family));
     let result = if blocked {
         Err(Error::Blocked.into())
     } else if *method == axum::http::Method::OPTIONS {
         let mut response = reply::empty();
         reply::insert_allow(&mut response, &endpoint.allow());
         return response;
+    } else if known.is_some() && has_namespace {
+        Err(Error::Namespace("ns").into())
     } else if let Some(which) = known {
         let started = clock::now();
         let result = (endpoint.answer)(call, endpoint.methods[which]).await;

@@ -5,6 +5,7 @@
 
 mod forward;
 mod others;
+mod pages;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,9 +16,10 @@ mod wire;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shared::api::operator::OperatorHealth;
-use shared::event::RaftState;
+use shared::event::{RaftState, Role};
 use tokio::time::timeout;
 
 use self::forward::{Asker, Place, Step, Trouble, What};
@@ -61,6 +63,46 @@ pub struct Reply {
     pub answer: Answer,
     pub known_leader: bool,
     pub last_contact_ms: u64,
+}
+
+/// A [`Reply`] as its asker wants to have it.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// At least 1.
+    pub index: u64,
+    pub known_leader: bool,
+    pub last_contact_ms: u64,
+    pub body: Bytes,
+}
+
+/// How an answer becomes a page: the same key, the same bytes. None when it is no answer to that question.
+#[derive(Clone, Copy)]
+struct Drawing<'a> {
+    key: &'a str,
+    draw: &'a (dyn Fn(Answer) -> Option<Bytes> + Sync),
+}
+
+impl Drawing<'_> {
+    fn page(&self, reply: Reply) -> Result<Page, Error> {
+        let Reply { index, answer, known_leader, last_contact_ms } = reply;
+        let body = (self.draw)(answer).ok_or_else(mismatch)?;
+        Ok(Page { index, known_leader, last_contact_ms, body })
+    }
+}
+
+/// What a request came to.
+enum Carried {
+    Told(Told),
+    Page(Page),
+}
+
+impl Carried {
+    fn told(self) -> Result<Told, Error> {
+        match self {
+            Self::Told(told) => Ok(told),
+            Self::Page(_) => Err(mismatch()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -177,18 +219,33 @@ impl Backend {
     }
 
     pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Reply, Error> {
-        match self.carry(Asker::Anyone, Asked::read(query, options)).await? {
-            Told::Read { index, answer, known_leader, last_contact_ms } => {
-                Ok(Reply { index, answer, known_leader, last_contact_ms })
-            }
-            _ => Err(mismatch()),
+        reply(self.carry(Asker::Anyone, Asked::read(query, options), None).await?.told()?)
+    }
+
+    /// The same as bytes, drawn once for all who ask for the same `key`: one key, one query, one drawing.
+    pub async fn read_page(
+        &self,
+        query: Query,
+        options: ReadOptions,
+        key: &str,
+        draw: &(dyn Fn(Answer) -> Option<Bytes> + Sync),
+    ) -> Result<Page, Error> {
+        let drawing = Drawing { key, draw };
+        match self.carry(Asker::Anyone, Asked::read(query, options), Some(drawing)).await? {
+            Carried::Page(page) => Ok(page),
+            Carried::Told(told) => drawing.page(reply(told)?),
         }
+    }
+
+    /// Whether this agent is the leader, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.own.as_ref().is_some_and(|server| server.status().raft.is_some_and(|raft| raft.role == Role::Leader))
     }
 
     /// The index and outcome of the write; waits for a leader up to `rpc_hold_timeout`.
     /// Never answers [`Outcome::Refused`]: that is [`Error::Refused`].
     pub async fn write(&self, command: Command) -> Result<(u64, Outcome), Error> {
-        match self.carry(Asker::Anyone, Asked::Write(command)).await? {
+        match self.carry(Asker::Anyone, Asked::Write(command), None).await?.told()? {
             Told::Written { index, outcome } => Ok((index, outcome)),
             _ => Err(mismatch()),
         }
@@ -198,7 +255,7 @@ impl Backend {
     /// [`Consistency::Stale`] as this server or any does.
     pub async fn cluster(&self, consistency: Consistency) -> Result<Seen, Error> {
         let stale = consistency == Consistency::Stale;
-        match self.carry(Asker::Anyone, Asked::Cluster { stale }).await? {
+        match self.carry(Asker::Anyone, Asked::Cluster { stale }, None).await?.told()? {
             Told::Cluster { leader, peers } => Ok(wire::seen(leader, peers)),
             _ => Err(mismatch()),
         }
@@ -206,7 +263,7 @@ impl Backend {
 
     /// What an operator asks of the leader; the name of the new one for a transfer.
     pub async fn operate(&self, operation: Operation) -> Result<String, Error> {
-        match self.carry(Asker::Anyone, Asked::Operate(operation)).await? {
+        match self.carry(Asker::Anyone, Asked::Operate(operation), None).await?.told()? {
             Told::Operated(name) => Ok(name),
             _ => Err(mismatch()),
         }
@@ -214,7 +271,7 @@ impl Backend {
 
     /// Takes a server out of the Raft configuration.
     pub async fn remove_peer(&self, peer: PeerName) -> Result<(), Error> {
-        match self.carry(Asker::Anyone, Asked::RemovePeer(peer)).await? {
+        match self.carry(Asker::Anyone, Asked::RemovePeer(peer), None).await?.told()? {
             Told::Operated(_) => Ok(()),
             _ => Err(mismatch()),
         }
@@ -222,7 +279,7 @@ impl Backend {
 
     /// How the servers are, as their leader saw them last.
     pub async fn health(&self) -> Result<OperatorHealth, Error> {
-        match self.carry(Asker::Anyone, Asked::Health).await? {
+        match self.carry(Asker::Anyone, Asked::Health, None).await?.told()? {
             Told::Health(health) => Ok(health),
             _ => Err(mismatch()),
         }
@@ -249,14 +306,15 @@ impl Backend {
                 let ask: Ask = payload::decode(FORMAT, &call.payload)?;
                 metrics::counter!("consul.rpc.request").increment(1);
                 let asker = if ask.from_server { Asker::Server } else { Asker::Anyone };
-                let told = backend.carry(asker, ask.what).await.unwrap_or_else(Told::from);
+                let told =
+                    backend.carry(asker, ask.what, None).await.and_then(Carried::told).unwrap_or_else(Told::from);
                 Ok(payload::encode(FORMAT, &told))
             })
         })
     }
 
     /// Until it is answered, here or elsewhere, or cannot be.
-    async fn carry(&self, asker: Asker, mut asked: Asked) -> Result<Told, Error> {
+    async fn carry(&self, asker: Asker, mut asked: Asked, drawing: Option<Drawing<'_>>) -> Result<Carried, Error> {
         let what = match &asked {
             Asked::Read { consistency, .. } => What::Read((*consistency).into()),
             Asked::Write(_) | Asked::Operate(_) | Asked::RemovePeer(_) => What::Write,
@@ -272,18 +330,18 @@ impl Backend {
             let step = forward::step(&place, what, asker, last.as_ref(), tried_at >= hold);
             let tried = match (step, &self.own) {
                 (Step::Fail(error), _) => return Err(error),
-                (Step::Here, Some(server)) => server.carry(&asked, hold).await,
+                (Step::Here, Some(server)) => server.carry(&asked, hold, drawing).await,
                 (Step::Wait, Some(server)) => {
                     // Time up is looked at above.
                     let _ = timeout(hold.since(tried_at), server.until_not(&place)).await;
                     continue;
                 }
-                (Step::ToLeader(id), Some(server)) => self.to_leader(server, &id, &asked).await,
+                (Step::ToLeader(id), Some(server)) => self.to_leader(server, &id, &asked).await.map(Carried::Told),
                 // Only a server's place asks for anything else.
-                (_, _) => self.others.ask_any(&asked, &self.options).await,
+                (_, _) => self.others.ask_any(&asked, &self.options).await.map(Carried::Told),
             };
             match tried {
-                Ok(told) => return Ok(told),
+                Ok(carried) => return Ok(carried),
                 Err(trouble) => {
                     tracing::debug!(target: "agent", error = %trouble.error(), "a request found no answer yet");
                     last = Some(trouble);
@@ -325,6 +383,15 @@ impl Backend {
         let asking = self.others.ask(address, true, asked, &self.options);
         // A leader that was paused or cut off never answers; its successor will.
         others::unless(asking, server.until_led_by_another(id), asked).await
+    }
+}
+
+fn reply(told: Told) -> Result<Reply, Error> {
+    match told {
+        Told::Read { index, answer, known_leader, last_contact_ms } => {
+            Ok(Reply { index, answer, known_leader, last_contact_ms })
+        }
+        _ => Err(mismatch()),
     }
 }
 

@@ -15,12 +15,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::forward::{Place, Trouble};
+use super::pages::Pages;
 use super::watches::WAITING_MAX;
 use super::wire::{self, Asked, Told};
-use super::{Consistency, Error, Options, Peer, PeerName, ReadOptions, Reply, Seen, Status, Watches};
+use super::{
+    Carried, Consistency, Drawing, Error, Options, Page, Peer, PeerName, ReadOptions, Reply, Seen, Status, Watches,
+    mismatch,
+};
 use crate::clock;
 use crate::moment::Moment;
 use crate::raft::{ChangeError, Operation, Raft, WriteError};
+use crate::store::Store;
 use crate::store::command::{Command, Outcome};
 use crate::store::query::{Answer, Query};
 
@@ -35,6 +40,7 @@ pub(super) struct Server {
     raft: Raft,
     state: watch::Receiver<RaftState>,
     watches: Watches,
+    pages: Pages,
     options: Options,
     seen: Arc<Leadership>,
     dice: Arc<Mutex<SmallRng>>,
@@ -56,47 +62,68 @@ impl Server {
         let dice = Arc::new(Mutex::new(SmallRng::from_os_rng()));
         let state = raft.state();
         let (health, _) = watch::channel(None);
-        Self { raft, state, watches, options, seen: Arc::default(), dice, health: Arc::new(health) }
+        let (pages, health) = (Pages::default(), Arc::new(health));
+        Self { raft, state, watches, pages, options, seen: Arc::default(), dice, health }
     }
 
     /// Answers here what `forward` sent here.
-    pub(super) async fn carry(&self, asked: &Asked, hold: Moment) -> Result<Told, Trouble> {
+    pub(super) async fn carry(
+        &self,
+        asked: &Asked,
+        hold: Moment,
+        drawing: Option<Drawing<'_>>,
+    ) -> Result<Carried, Trouble> {
         match asked {
             Asked::Read { query, consistency, min_index, wait_ms } => {
-                let options = wire::options(*consistency, *min_index, *wait_ms);
-                self.read(query, options, hold).await.map(Told::from)
+                self.is_ripe(query, wire::options(*consistency, *min_index, *wait_ms), hold).await?;
+                match drawing {
+                    Some(drawing) => self.page(query, drawing).map(Carried::Page).map_err(Trouble::Final),
+                    None => Ok(Carried::Told(self.answer(query).into())),
+                }
             }
-            Asked::Write(command) => self.write(command.clone()).await,
-            Asked::Cluster { .. } => Ok(self.seen().into()),
-            Asked::Operate(operation) => self.operate(*operation).await,
-            Asked::RemovePeer(peer) => self.remove_peer(peer).await,
-            Asked::Health => self.health(hold).await,
+            Asked::Write(command) => self.write(command.clone()).await.map(Carried::Told),
+            Asked::Cluster { .. } => Ok(Carried::Told(self.seen().into())),
+            Asked::Operate(operation) => self.operate(*operation).await.map(Carried::Told),
+            Asked::RemovePeer(peer) => self.remove_peer(peer).await.map(Carried::Told),
+            Asked::Health => self.health(hold).await.map(Carried::Told),
         }
     }
 
-    async fn read(&self, query: &Query, options: ReadOptions, hold: Moment) -> Result<Reply, Trouble> {
+    /// Until this server may answer and the answer is newer than asked for, or the wait is over.
+    async fn is_ripe(&self, query: &Query, options: ReadOptions, hold: Moment) -> Result<(), Trouble> {
         match options.consistency {
             Consistency::Stale => self.has_state(hold).await.map_err(Trouble::Final)?,
             other => self.may_answer(other, hold).await?,
         }
-        let is_news = |reply: &Reply| reply.index > options.min_index && !is_still_absent(reply, options.min_index);
-        let reply = self.answer(query);
-        if options.min_index == 0 || is_news(&reply) {
-            return Ok(reply);
+        let is_newer = || {
+            let view = self.raft.store();
+            view.index(query) > options.min_index && !is_still_absent(&view, query, options.min_index)
+        };
+        if options.min_index == 0 || is_newer() {
+            return Ok(());
         }
         let watch = self.watches.watch(query.into()).ok_or(Trouble::Final(Error::TooManyWaiting(WAITING_MAX)))?;
         let news = async {
             loop {
                 // Before the look, so that no change falls between the two.
                 let changed = watch.changed();
-                let reply = self.answer(query);
-                if is_news(&reply) {
-                    return reply;
+                if is_newer() {
+                    return;
                 }
                 changed.await;
             }
         };
-        Ok(timeout(self.wait(options.wait), news).await.unwrap_or_else(|_| self.answer(query)))
+        // That the wait is over is no news, and told all the same.
+        let _ = timeout(self.wait(options.wait), news).await;
+        Ok(())
+    }
+
+    fn page(&self, query: &Query, drawing: Drawing<'_>) -> Result<Page, Error> {
+        let view = self.raft.store();
+        let index = view.index(query);
+        let body = self.pages.get(drawing.key, index, || (drawing.draw)(view.query(query).1)).ok_or_else(mismatch)?;
+        let (known_leader, last_contact_ms) = self.contact();
+        Ok(Page { index, known_leader, last_contact_ms, body })
     }
 
     async fn operate(&self, operation: Operation) -> Result<Told, Trouble> {
@@ -208,6 +235,12 @@ impl Server {
 
     fn answer(&self, query: &Query) -> Reply {
         let (index, answer) = self.raft.store().query(query);
+        let (known_leader, last_contact_ms) = self.contact();
+        Reply { index, answer, known_leader, last_contact_ms }
+    }
+
+    /// Whether a leader is known, and how long none was, in milliseconds.
+    fn contact(&self) -> (bool, u64) {
         let is_leader_known = knows_leader(&self.state.borrow());
         let now = clock::now();
         let last_contact_ms = if is_leader_known {
@@ -217,7 +250,7 @@ impl Server {
             let at = Moment::from_micros(self.seen.leader_at.load(Ordering::Relaxed));
             u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)
         };
-        Reply { index, answer, known_leader: is_leader_known, last_contact_ms }
+        (is_leader_known, last_contact_ms)
     }
 
     /// Holds until this server, which leads, may answer a read of that kind.
@@ -267,8 +300,8 @@ fn place(state: &RaftState) -> Place {
 }
 
 /// Who was told that a node is not there has index 1, as at the reference, and waits for it to come.
-fn is_still_absent(reply: &Reply, min_index: u64) -> bool {
-    min_index == 1 && matches!(reply.answer, Answer::Node(None))
+fn is_still_absent(view: &Store, query: &Query, min_index: u64) -> bool {
+    min_index == 1 && matches!(query, Query::Node { .. }) && matches!(view.query(query).1, Answer::Node(None))
 }
 
 /// A leader that lost its quorum still calls itself one; a follower has it from the leader itself.

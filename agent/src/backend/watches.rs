@@ -20,6 +20,9 @@ const SHARDS: usize = 64;
 /// The most reads that wait at once: at a few hundred bytes each the rest of the request costs more.
 pub const WAITING_MAX: usize = 65_536;
 
+/// Consul's name for how many wait.
+const BLOCKING: &str = "consul.rpc.queries_blocking";
+
 /// The registry of blocking reads; clones speak of the same one.
 #[derive(Clone, Default)]
 pub struct Watches(Arc<Registry>);
@@ -89,8 +92,10 @@ impl Watches {
         if registry.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             registry.waiting.fetch_sub(1, Ordering::Relaxed);
             registry.refused.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("quorate.rpc.queries_refused").increment(1);
             return None;
         }
+        metrics::gauge!(BLOCKING).increment(1.0);
         let mut shard = registry.shard(&topic);
         let waiters = shard.waiters(&topic);
         waiters.count += 1;
@@ -130,6 +135,7 @@ impl Drop for Watch {
             }
         }
         drop(shard);
+        metrics::gauge!(BLOCKING).decrement(1.0);
         self.registry.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -226,6 +226,8 @@ mod tests {
         check_ask(read(Query::KvGet { key: text("k") }), "01010009016b02ac0205");
         check_ask(read(Query::KvList { prefix: text("k") }), "0101000a016b02ac0205");
         check_ask(read(Query::KvKeys { prefix: text("k"), separator: text("/") }), "0101000b016b012f02ac0205");
+        let meta = [(text("a"), text("b"))].into();
+        check_ask(read(Query::OnNodes { meta, of: Box::new(Query::Nodes) }), "0101000d01016101620002ac0205");
         check_ask(Asked::Write(full), "0101010200016b010102");
         check_ask(Asked::Cluster { stale: true }, "01010201");
         check_ask(Asked::Operate(Operation::Remove(300)), "01010300ac02");

@@ -10,11 +10,13 @@ mod connection;
 mod event;
 mod keyring;
 mod kv;
+mod maint;
 mod members;
 mod monitor;
 mod offline;
 mod operator;
 mod rtt;
+mod services;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -83,11 +85,13 @@ pub const VERBS: &[Word] = &[
     Word::Verb(&keyring::KEYRING),
     Word::Group(&kv::GROUP),
     Word::Verb(&agent::LEAVE),
+    Word::Verb(&maint::MAINT),
     Word::Verb(&members::MEMBERS),
     Word::Verb(&monitor::MONITOR),
     Word::Group(&operator::GROUP),
     Word::Verb(&agent::RELOAD),
     Word::Verb(&rtt::RTT),
+    Word::Group(&services::GROUP),
     Word::Verb(&offline::VALIDATE),
     Word::Verb(&offline::VERSION_VERB),
 ];

@@ -239,6 +239,7 @@ impl Config {
             log: Log::default(),
             checks: Checks::default(),
             services: Vec::new(),
+            node_checks: Vec::new(),
             default_query_time: 5 * MINUTE,
             max_query_time: 10 * MINUTE,
             session_ttl_min: Duration::ZERO,

@@ -83,9 +83,10 @@ impl Written {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             match keys::find(&path) {
                 _ if value.is_null() => {}
-                Found::Key(key) if matches!(key.path, "service" | definitions::KEY) => {
+                Found::Key(key) if definitions::gathered(key.path).is_some() => {
                     let all = definitions::read(&path, value, source.format, bad);
-                    if let (false, Found::Key(key)) = (all.is_empty(), keys::find(definitions::KEY)) {
+                    let gathered = definitions::gathered(key.path).unwrap_or_default();
+                    if let (false, Found::Key(key)) = (all.is_empty(), keys::find(gathered)) {
                         self.put(key, Value::Array(all), &source.name);
                     }
                 }
@@ -220,6 +221,12 @@ fn go_integer(path: &str) -> &'static str {
 fn whole(number: &serde_json::Number) -> Option<i64> {
     let float = || number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15);
     number.as_i64().or_else(|| float().map(|f| f as i64))
+}
+
+/// A fault of JSON in the words of Go's decoder.
+pub fn go_fault(text: &str, fault: &serde_json::Error) -> String {
+    let told = json_fault(text, fault);
+    told.rsplit_once(" (line ").map_or(told.as_str(), |(words, _)| words).to_owned()
 }
 
 /// A fault of JSON in the words of Go's decoder, with the place that Go leaves out.

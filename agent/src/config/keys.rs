@@ -76,7 +76,7 @@ pub(super) fn nearest(path: &str) -> Option<&'static str> {
 }
 
 /// Whether a value asks for nothing, so that a refused key may have it.
-pub(super) fn is_off(value: &Value) -> bool {
+pub fn is_off(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,

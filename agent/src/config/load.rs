@@ -9,7 +9,8 @@ use super::arguments::{self, Arguments};
 use super::document::{Format, Given, Source, Written};
 use super::keys::{self, Found, Standing};
 use super::problem::{Errors, Form, Problem, Refusal};
-use super::{Config, Host, meant, read, table};
+use super::values::Values;
+use super::{Checks, Config, Host, Service, defined, meant, read, table};
 
 /// A configuration and what is worth saying about how it was written.
 #[derive(Debug, Clone)]
@@ -46,6 +47,25 @@ pub fn load(arguments: &[String], host: &Host) -> Result<Loaded, Errors> {
 pub fn validate(paths: &[String], format: Option<&str>, host: &Host) -> Result<Loaded, Errors> {
     let said = Arguments { paths: paths.to_vec(), format: format.map(str::to_owned), ..Arguments::default() };
     assemble(said, host)
+}
+
+/// The services that files and directories define, as `load` reads them; for the verbs `services …`. Scripts
+/// are let pass: the agent that is asked decides on them.
+pub fn services(paths: &[String]) -> Result<Vec<Service>, Errors> {
+    let mut refusal = Refusal::default();
+    let reading = read::paths(paths, None);
+    for text in reading.faults {
+        refusal.problems.push(Problem { key: String::new(), text, form: Form::Bare, detail: String::new() });
+    }
+    let mut written = Written::default();
+    for source in &reading.sources {
+        refusal.files.extend(written.add(source).err());
+    }
+    let mut v = Values { written: &written, host: &Host::default(), problems: Vec::new() };
+    let settings = Checks { enable_local_script: true, ..Checks::default() };
+    let (services, _) = defined::meant(&mut v, &settings);
+    refusal.problems.append(&mut v.problems);
+    if refusal.is_empty() { Ok(services) } else { Err(Errors::Refused(refusal)) }
 }
 
 fn assemble(said: Arguments, host: &Host) -> Result<Loaded, Errors> {

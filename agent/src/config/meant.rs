@@ -305,6 +305,17 @@ fn consensus(v: &mut Values<'_>, config: &mut Config) {
     };
 }
 
+/// Consul: a text may name several, and each is asked once.
+fn recursors(v: &Values<'_>) -> Vec<String> {
+    let mut once = Vec::new();
+    for one in v.texts("recursors").iter().flat_map(|text| text.split_whitespace()) {
+        if !once.iter().any(|known| known == one) {
+            once.push(one.to_owned());
+        }
+    }
+    once
+}
+
 fn dns(v: &mut Values<'_>) -> Dns {
     let standard = Dns::default();
     let domain = |v: &Values<'_>, key: &str| -> Option<String> {
@@ -326,7 +337,7 @@ fn dns(v: &mut Values<'_>) -> Dns {
     Dns {
         domain: domain(v, "domain").unwrap_or(standard.domain),
         alt_domain: domain(v, "alt_domain"),
-        recursors: v.texts("recursors"),
+        recursors: recursors(v),
         recursor_timeout: v.duration("dns_config.recursor_timeout", standard.recursor_timeout),
         allow_stale: v.bool("dns_config.allow_stale").unwrap_or(standard.allow_stale),
         max_stale: v.duration("dns_config.max_stale", standard.max_stale),
@@ -413,7 +424,7 @@ fn process(v: &mut Values<'_>, config: &mut Config) {
         enable_script: v.bool("enable_script_checks").unwrap_or(false),
         enable_local_script: (v.bool("enable_local_script_checks")).or(v.bool("enable_script_checks")).unwrap_or(false),
     };
-    config.services = super::definitions::meant(v, config.checks.enable_script || config.checks.enable_local_script);
+    (config.services, config.node_checks) = super::defined::meant(v, &config.checks);
     config.enable_debug = v.bool("enable_debug").unwrap_or(config.dev);
     config.disable_remote_exec = v.bool("disable_remote_exec").unwrap_or(true);
     config.disable_update_check = v.bool("disable_update_check").unwrap_or(false);

@@ -9,6 +9,7 @@ mod arguments;
 mod banner;
 mod debug;
 mod defaults;
+mod defined;
 mod definitions;
 mod document;
 mod hcl;
@@ -29,18 +30,22 @@ mod values;
 pub use arguments::help;
 pub use banner::{Warning, banner, messages, warnings};
 pub use debug::debug_config;
-pub use definitions::{Check, InitialStatus, Service};
-pub use keys::listing;
-pub use load::{Loaded, Notice, load, validate};
+pub use defined::{Service, weights, with_family};
+pub use document::go_fault as json_fault;
+pub use keys::{is_off, listing};
+pub use load::{Loaded, Notice, load, services, validate};
 pub use place::Place;
 pub use problem::{Errors, Refusal};
 pub use reload::{Reload, reload};
 pub use sections::*;
+pub use validate::meta_fault;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::checks::spec::Check;
 
 /// The machine, as values, so that this room asks nothing of it.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +123,8 @@ pub struct Config {
     pub log: Log,
     pub checks: Checks,
     pub services: Vec<Service>,
+    /// Checks that stand outside of services, though they may belong to one.
+    pub node_checks: Vec<Check>,
 
     pub default_query_time: Duration,
     pub max_query_time: Duration,

@@ -51,7 +51,6 @@ pub fn reload(running: &Config, written: &Config) -> Reload {
     fixed("reconnect_timeout", a.reconnect_timeout_lan == b.reconnect_timeout_lan);
     fixed("reconnect_timeout_wan", a.reconnect_timeout_wan == b.reconnect_timeout_wan);
     fixed("protocol", a.protocol == b.protocol);
-    fixed("services", a.services == b.services);
     fixed("encrypt", a.encrypt == b.encrypt);
     fixed("leave_on_terminate", a.leave_on_terminate == b.leave_on_terminate);
     fixed("skip_leave_on_interrupt", a.skip_leave_on_interrupt == b.skip_leave_on_interrupt);

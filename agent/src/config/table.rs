@@ -9,7 +9,6 @@ const ACL: &str = "access control is not built yet, and running open what was me
 const TLS: &str = "TLS is not built yet, and speaking in the clear what was meant secret is no option";
 const WITHOUT_TLS: &str = "it only matters with TLS, which is refused";
 const WITHOUT_ACL: &str = "it only matters with access control, which is refused";
-const NO_HTTP_CHECKS: &str = "only script checks are run yet";
 const STANDARD_OUTPUT: &str = "the log goes to standard output";
 pub(super) const ENTERPRISE: &str = "it is of Consul Enterprise; Consul says so too";
 pub(super) const DEPRECATED: &str = "it is deprecated; Consul says so too";
@@ -18,7 +17,6 @@ const INTERNAL: &str = "it is internal to Consul";
 const NO_AUTOPILOT: &str = "a part of Consul Enterprise; servers are added and removed without it";
 pub(super) const ATLAS: &str = "Atlas has ended; name members with retry_join";
 const METRICS: &str = "metrics are read at /v1/agent/metrics; nothing is pushed";
-const DEFINITIONS: &str = "a check is only read within the service it belongs to";
 const RPC_LIMITS: &str = "the rate of requests between agents is not limited yet, only their number";
 const NO_CACHE: &str = "the agent cache is not built; every answer is fresh";
 const NO_WEB_VIEW: &str = "the web view is not built yet, its address says so; the user interface is the console";
@@ -98,12 +96,12 @@ pub(super) const TABLE: &[Key] = &[
     refused("ca_path", Text, TLS),
     harmless("cache", Any, NO_CACHE),
     refused("cert_file", Text, TLS),
-    refused("check", Any, DEFINITIONS),
+    works("check", Any),
     harmless("check_deregister_interval_min", Duration, INTERNAL),
     works("check_output_max_size", Int),
     harmless("check_reap_interval", Duration, INTERNAL),
     works("check_update_interval", Duration),
-    refused("checks", Any, DEFINITIONS),
+    works("checks", Any),
     works("client_addr", Text),
     refused("config_entries", Any, NO_MESH),
     refused("connect", Any, NO_MESH),
@@ -130,7 +128,7 @@ pub(super) const TABLE: &[Key] = &[
     works("dns_config.node_ttl", Duration),
     works("dns_config.only_passing", Bool),
     harmless("dns_config.prefer_namespace", Bool, ENTERPRISE),
-    harmless("dns_config.recursor_timeout", Duration, "names in other domains are not asked for yet"),
+    works("dns_config.recursor_timeout", Duration),
     works("dns_config.service_ttl", Map),
     works("dns_config.soa.expire", Int),
     works("dns_config.soa.min_ttl", Int),
@@ -140,7 +138,7 @@ pub(super) const TABLE: &[Key] = &[
     harmless("dns_config.use_cache", Bool, NO_CACHE),
     works("domain", Text),
     refused("enable_acl_replication", Bool, ACL),
-    harmless("enable_agent_tls_for_checks", Bool, NO_HTTP_CHECKS),
+    harmless("enable_agent_tls_for_checks", Bool, WITHOUT_TLS),
     harmless("enable_central_service_config", Bool, NO_MESH),
     harmless("enable_debug", Bool, "there is no profiler"),
     works("enable_local_script_checks", Bool),
@@ -213,7 +211,7 @@ pub(super) const TABLE: &[Key] = &[
     works("raft_trailing_logs", Int),
     works("reconnect_timeout", Duration),
     works("reconnect_timeout_wan", Duration),
-    refused("recursors", Texts, "names in other domains are not asked for yet"),
+    works("recursors", Texts),
     works("rejoin_after_leave", Bool),
     works("retry_interval", Duration),
     works("retry_interval_wan", Duration),

@@ -105,6 +105,8 @@ fn addresses_are_refused_in_consuls_words() {
     refused("-dev -advertise 0.0.0.0", "==> Advertise address cannot be 0.0.0.0, :: or [::]");
     refused("-dev -advertise-wan 0.0.0.0", "==> Advertise WAN address cannot be 0.0.0.0, :: or [::]");
     refused("-data-dir d -bind ::", "==> No public IPv6 address found");
+    refused("-dev -recursor [::]", "==> DNS recursor address cannot be 0.0.0.0, :: or [::]");
+    refused("-dev -recursor unix:///tmp/x", "==> DNS Recursors cannot be unix sockets: unix:///tmp/x");
     refused(
         "-dev -hcl addresses{https=\"x\"}",
         "==> addresses.https is not supported: TLS is not built yet, and speaking in the clear what was meant secret is no option",
@@ -163,6 +165,11 @@ fn what_is_not_said_is_consuls_default_and_ours_where_stated() {
     value("-data-dir d -node=", |c| c.node_name.clone(), "box".to_owned());
     value("-dev", |c| (c.server, c.elects_itself(), c.log.level.clone()), (true, true, "DEBUG".to_owned()));
     value("-data-dir d -server -bootstrap-expect 1", |c| (c.bootstrap, c.bootstrap_expect), (true, 0));
+    value(
+        "-dev -recursor 10.0.0.2:54 -recursor 10.0.0.1 -recursor 10.0.0.2:54",
+        |c| c.dns.recursors.clone(),
+        vec!["10.0.0.2:54".to_owned(), "10.0.0.1".to_owned()],
+    );
     value("-data-dir d -domain Example.org", |c| c.dns.domain.clone(), "example.org.".to_owned());
     value("-data-dir d -datacenter DC9", |c| c.primary_datacenter.clone(), "dc9".to_owned());
     value("-dev -hcl skip_leave_on_interrupt=false", |c| c.skip_leave_on_interrupt, Some(false));
@@ -241,7 +248,7 @@ fn guide_3_is_taken_as_printed() {
 fn what_we_do_not_have_is_refused_by_name_unless_it_is_off() {
     refused(
         "-dev -hcl checks=[{name=\"web\"}]",
-        "==> checks is not supported: a check is only read within the service it belongs to",
+        "==> 1 error occurred:\n\t* Failed to register check 'web': Check is not valid: TTL must be > 0 for TTL checks",
     );
     refused(
         "-dev -hcl acl{enabled=true}",
@@ -337,20 +344,25 @@ proptest::proptest! {
 fn services_are_read_from_both_notations_and_add_up() {
     let services = |line: &str| good(line).config.services;
     let one = services(r#"-dev -hcl {"service":{"Name":"web","tags":["a"],"port":80,"address":"1.2.3.4"}}"#);
-    assert_eq!((&*one[0].id, &*one[0].name, one[0].port, one[0].weights), ("web", "web", 80, (1, 1)));
-    let tagged: Vec<_> = one[0].tagged_addresses.iter().map(|(tag, at)| format!("{tag}={}:{}", at.0, at.1)).collect();
+    let one = &one[0].fields;
+    assert_eq!((&*one.id, &*one.name, one.port, one.weights), ("web", "web", 80, (1, 1)));
+    let tagged: Vec<_> = one.tagged_addresses.iter().map(|(tag, at)| format!("{tag}={}:{}", at.0, at.1)).collect();
     assert_eq!(tagged, ["lan_ipv4=1.2.3.4:80", "wan_ipv4=1.2.3.4:80"]);
     let block = "service{name=\"api\"~id=\"a1\"~meta{rack=\"7\"}~weights{passing=3}~enable_tag_override=true}";
     let both = services(&format!(r#"-dev -hcl {{"services":[{{"name":"x"}},{{"name":"y"}}]}} -hcl {block}"#));
-    assert_eq!(both.iter().map(|s| &*s.id).collect::<Vec<_>>(), ["x", "y", "a1"]);
-    assert_eq!((both[2].weights, both[2].enable_tag_override, &*both[2].meta["rack"]), ((3, 1), true, "7"));
+    assert_eq!(both.iter().map(|s| &*s.fields.id).collect::<Vec<_>>(), ["x", "y", "a1"]);
+    let last = &both[2].fields;
+    assert_eq!((last.weights, last.enable_tag_override, &*last.meta["rack"]), ((3, 1), true, "7"));
     let checks = |of: &str| {
         services(&format!(r#"-dev -enable-script-checks -hcl {{"service":{{"name":"w",{of}}}}}"#))[0].checks.clone()
     };
     let lone = checks(r#""check":{"args":["true"],"interval":"1s","name":"up"}"#);
-    assert_eq!((&*lone[0].id, &*lone[0].name, lone[0].timeout.as_secs()), ("service:w", "up", 30));
+    assert_eq!((&*lone[0].id, &*lone[0].name, lone[0].timeout().as_secs()), ("service:w", "up", 30));
     let two = checks(r#""checks":[{"args":["a"],"interval":"1ms"}],"check":{"id":"c","args":["b"],"interval":"5s"}"#);
-    assert_eq!(two.iter().map(|c| (&*c.id, c.interval.as_secs())).collect::<Vec<_>>(), [("service:w:1", 1), ("c", 5)]);
+    assert_eq!(
+        two.iter().map(|c| (&*c.id, c.interval().as_secs())).collect::<Vec<_>>(),
+        [("service:w:1", 1), ("c", 5)]
+    );
     assert_eq!(two[0].name, "Service 'w' check");
 }
 
@@ -385,14 +397,47 @@ fn services_are_refused_in_consuls_words() {
     listed(r#""name":"""#, "Failed to register service \"\": Service name missing");
     listed(
         r#""name":"web","check":{"args":["true"]}"#,
-        "Failed to register service \"web\": check 'Service 'web' check' is not valid: Interval must be > 0 for Script, HTTP, or TCP checks",
+        "Failed to validate checks for service \"web\": Interval must be > 0 for Script, HTTP, or TCP checks",
     );
     listed(
         r#""name":"web","check":{"args":["true"],"interval":"1s"}"#,
         "Failed to register service \"web\": Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
     );
     listed(
-        r#""name":"web","check":{"ttl":"5s"}"#,
-        "Failed to register service \"web\": check 'Service 'web' check': ttl is not built yet, only scripts are run: args and interval",
+        r#""name":"web","connect":{"native":true}"#,
+        "service web: connect cannot be given: the service mesh is not built",
     );
+}
+
+#[test]
+fn checks_are_read_with_all_that_they_may_say() {
+    let checks = |text: &str| good(&format!("-dev -hcl {text}")).config.node_checks;
+    let all = checks(
+        r#"{"checks":[{"id":"h","name":"up","http":"http://a/","method":"PUT","header":{"X":["1","2"]},"body":"b","interval":"5s","timeout":"2s","tls_skip_verify":true,"service_id":"w","status":"passing","success_before_passing":3,"DeregisterCriticalServiceAfter":"90m","output_max_size":9}],"check":{"name":"ttl","ttl":"1m"}}"#,
+    );
+    let http = &all[0];
+    assert_eq!((http.kind(), &*http.service_id, http.success_before_passing), ("http", "w", 3));
+    assert_eq!((&http.header["X"], http.output_max_size), (&vec!["1".to_owned(), "2".to_owned()], 9));
+    assert_eq!(http.deregister_critical_service_after.as_secs(), 5_400);
+    assert_eq!((&*all[1].id, all[1].kind()), ("ttl", "ttl"));
+    let listed = |of: &str, expected: &str| {
+        refused(&format!(r#"-dev -hcl {{"check":{{{of}}}}}"#), &format!("==> 1 error occurred:\n\t* {expected}"));
+    };
+    listed(r#""ttl":"10s""#, "Failed to register check '': CheckID missing");
+    listed(
+        r#""name":"n","tcp":"x""#,
+        "Failed to register check 'n': Check is not valid: Interval must be > 0 for Script, HTTP, or TCP checks",
+    );
+    listed(
+        r#""name":"n","tcp":"x","interval":"bad""#,
+        "check[].interval: invalid duration: \"bad\": time: invalid duration \"bad\"",
+    );
+    listed(r#""name":"n","ttl":"1s","status":"bad""#, "check 'n': status cannot be \"bad\"");
+    listed(
+        r#""name":"n","args":["x"],"interval":"1s""#,
+        "Failed to register check 'n': Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
+    );
+    let bad = loaded(r#"-dev -hcl {"check":{"name":"n","http":"a","interval":"1s","header":{"a":"b"}}}"#);
+    let shown = bad.expect_err("a bad header").to_string();
+    assert!(shown.contains("* 'check.header[a]': source data must be an array or slice, got string"), "{shown}");
 }

@@ -24,8 +24,12 @@ pub(super) fn check(v: &mut Values<'_>, config: &mut Config) {
         let second = "If trying to use your own web UI resources, use the ui-dir flag.";
         v.refuse("ui_dir", format!("{first}\n{second}\nThe web UI is included in the binary so use ui to enable it"));
     }
-    for recursor in v.texts("recursors") {
-        if recursor.parse::<IpAddr>().is_ok_and(|addr| addr.is_unspecified()) {
+    for recursor in config.dns.recursors.clone() {
+        if recursor.starts_with("unix://") {
+            v.refuse("recursors", format!("DNS Recursors cannot be unix sockets: {recursor}"));
+        }
+        let bare = recursor.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<IpAddr>().is_ok_and(|addr| addr.is_unspecified()) {
             v.refuse("recursors", "DNS recursor address cannot be 0.0.0.0, :: or [::]");
         }
     }
@@ -114,7 +118,7 @@ fn node_meta(v: &mut Values<'_>, config: &Config) {
 }
 
 /// What is wrong with metadata of a node or a service.
-pub(super) fn meta_fault(meta: &BTreeMap<String, String>) -> Option<String> {
+pub fn meta_fault(meta: &BTreeMap<String, String>) -> Option<String> {
     let fault = |key: &str, value: &str| {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if key.is_empty() {

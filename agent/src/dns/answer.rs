@@ -17,6 +17,8 @@ use crate::store::query::{InstanceHealth, Node, NodeHealth, NodeServices};
 const NAME_SERVERS_MAX: usize = 3;
 /// Consul: clients without EDNS get no more answers than this, whatever `udp_answer_limit` says.
 const PLAIN_UDP_ANSWERS_MAX: usize = 8;
+/// Consul: and no more records than this of what a name resolves to.
+const PLAIN_RESOLVED_MAX: usize = 5;
 /// Beyond these a TCP message is full anyway.
 const TCP_ANSWERS_MAX: usize = 2048;
 const TCP_SRV_MAX: usize = 640;
@@ -51,7 +53,7 @@ pub(super) struct Ask<'a> {
     pub(super) request: &'a Request,
     pub(super) transport: Transport,
     pub(super) rules: &'a Rules,
-    /// The domain the question was under, with the final dot: names in the answer are under it too.
+    /// The domain, with the final dot: names in the answer are under it.
     pub(super) domain: &'a str,
     /// The datacenter asked for.
     pub(super) datacenter: &'a str,
@@ -236,12 +238,15 @@ impl Ask<'_> {
                 break;
             }
         }
-        if response.answers.is_empty() {
+        let is_alias = response.answers.is_empty();
+        if is_alias {
+            response.truncated = self.rules.enable_truncate && alias.len() > by_size;
+            alias.truncate(by_size);
             response.answers = alias;
-            return;
         }
         let limit = wire::size_limit(self.request, self.transport);
-        let is_small = self.rules.compress && response.answers.len() * ANSWER_SIZE_MAX + HEAD_SIZE_MAX <= limit;
+        let is_small =
+            !is_alias && self.rules.compress && response.answers.len() * ANSWER_SIZE_MAX + HEAD_SIZE_MAX <= limit;
         if !is_small && wire::size(self.request, response, self.rules.compress) > limit {
             let units = response.answers.iter().map(|record| (record, &[][..]));
             let count = wire::fitting(self.request, units, limit, self.rules.compress);
@@ -336,7 +341,8 @@ impl Ask<'_> {
         let Some(target) = fqdn(name).filter(|target| !target.is_root()) else { return (Vec::new(), Vec::new()) };
         // Consul: of what the name resolves to, the records before the first that is no address.
         let is_address = |record: &&Record| matches!(record.data, Data::Cname(_) | Data::A(_) | Data::Aaaa(_));
-        let found = self.resolved(name).iter().take_while(is_address);
+        let most = if self.request.edns.is_some() { usize::MAX } else { PLAIN_RESOLVED_MAX };
+        let found = self.resolved(name).iter().take_while(is_address).take(most);
         let found = found.map(|record| Record { ttl, ..record.clone() });
         if self.request.kind == RecordType::SRV {
             return (vec![self.location(instance, ttl, target)], found.collect());

@@ -11,14 +11,9 @@ pub(super) struct Zone {
     /// `consul.` as labels, lower case.
     domain: Vec<String>,
     alt_domain: Option<Vec<String>>,
+    /// `consul.`
+    text: String,
     datacenter: String,
-}
-
-/// Which of the two domains a name is under; answers that name others use the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Domain {
-    Main,
-    Alt,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,51 +46,52 @@ pub(super) enum Question {
 
 impl Zone {
     pub(super) fn new(domain: &str, alt_domain: Option<&str>, datacenter: &str) -> Self {
+        let domain = labels(domain);
         Self {
-            domain: labels(domain),
+            text: domain.join(".") + ".",
+            domain,
             alt_domain: alt_domain.map(labels).filter(|labels| !labels.is_empty()),
             datacenter: datacenter.to_owned(),
         }
     }
 
-    /// With the final dot.
-    pub(super) fn text(&self, domain: Domain) -> String {
-        let labels = match (domain, &self.alt_domain) {
-            (Domain::Alt, Some(alt)) => alt,
-            _ => &self.domain,
-        };
-        labels.join(".") + "."
+    /// With the final dot. Consul: answers name it, whichever domain the question was under.
+    pub(super) fn domain(&self) -> &str {
+        &self.text
+    }
+
+    /// What of a name comes before the domain, with the final dot, as logs show it.
+    pub(super) fn before(&self, name: &Name) -> String {
+        let labels = lower(name);
+        self.cut(&labels).map_or_else(String::new, |rest| rest.join(".") + ".")
     }
 
     /// Whether a name found in the catalog is ours to resolve.
     pub(super) fn holds(&self, text: &str) -> bool {
         let labels = labels(text);
-        self.cut(&labels).is_some_and(|(rest, _)| !rest.is_empty())
+        self.cut(&labels).is_some_and(|rest| !rest.is_empty())
     }
 
-    pub(super) fn parse(&self, name: &Name, kind: RecordType) -> (Question, Domain) {
-        let labels: Vec<String> =
-            name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect();
-        let Some((rest, domain)) = self.cut(&labels) else {
+    pub(super) fn parse(&self, name: &Name, kind: RecordType) -> Question {
+        let labels = lower(name);
+        let Some(rest) = self.cut(&labels) else {
             let under_arpa = labels.last().is_some_and(|label| label == "arpa");
-            let question = if under_arpa { Question::Reverse(reversed(&labels)) } else { Question::Outside };
-            return (question, Domain::Main);
+            return if under_arpa { Question::Reverse(reversed(&labels)) } else { Question::Outside };
         };
-        let question = match kind {
+        match kind {
             RecordType::SOA => Question::Authority,
             RecordType::NS => Question::NameServers,
             RecordType::AXFR => Question::Transfer,
             _ => self.meaning(rest, kind).unwrap_or(Question::Invalid),
-        };
-        (question, domain)
+        }
     }
 
     /// The labels before the longer of the domains that match.
-    fn cut<'a>(&self, labels: &'a [String]) -> Option<(&'a [String], Domain)> {
-        let main = labels.strip_suffix(&self.domain[..]).map(|rest| (rest, Domain::Main));
-        let alt = self.alt_domain.as_deref().and_then(|alt| labels.strip_suffix(alt)).map(|rest| (rest, Domain::Alt));
+    fn cut<'a>(&self, labels: &'a [String]) -> Option<&'a [String]> {
+        let main = labels.strip_suffix(&self.domain[..]);
+        let alt = self.alt_domain.as_deref().and_then(|alt| labels.strip_suffix(alt));
         match (main, alt) {
-            (Some(main), Some(alt)) => Some(if alt.0.len() < main.0.len() { alt } else { main }),
+            (Some(main), Some(alt)) => Some(if alt.len() < main.len() { alt } else { main }),
             (main, alt) => main.or(alt),
         }
     }
@@ -148,6 +144,10 @@ impl Zone {
 
 fn is_keyword(label: &str) -> bool {
     matches!(label, "service" | "connect" | "ingress" | "node" | "query" | "addr")
+}
+
+fn lower(name: &Name) -> Vec<String> {
+    name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect()
 }
 
 fn labels(text: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A packet from outside into a question, or the refusal it deserves. Pure.
 //! Called by [`super::server`] for every packet; hickory decodes, this room decides what is acceptable.
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{self, Message};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
@@ -19,6 +19,8 @@ pub(super) struct Request {
     pub(super) opcode: u8,
     pub(super) recursion_desired: bool,
     pub(super) checking_disabled: bool,
+    /// Of no meaning to us; recursors may know what to do with it.
+    pub(super) authentic_data: bool,
     pub(super) name: Name,
     pub(super) kind: RecordType,
     pub(super) class: DNSClass,
@@ -26,13 +28,17 @@ pub(super) struct Request {
     pub(super) edns: Option<Edns>,
 }
 
-/// What of a client's EDNS the answer repeats.
+/// What a client's EDNS says: size and subnet go into our answers, all of it goes to recursors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edns {
     /// The largest packet the client takes, as it said it.
     pub(super) size: u16,
     /// RFC 7871, scope 0: the answer is the same for every network.
     pub(super) subnet: Option<Vec<u8>>,
+    pub(super) version: u8,
+    pub(super) flags: u16,
+    /// As they were on the wire.
+    pub(super) options: Vec<u8>,
 }
 
 /// Why there is no question.
@@ -69,13 +75,11 @@ impl Request {
             // Consul: a reply to anything but a query says nothing of what was desired.
             recursion_desired: opcode == OPCODE_QUERY && message.metadata.recursion_desired,
             checking_disabled: opcode == OPCODE_QUERY && message.metadata.checking_disabled,
+            authentic_data: message.metadata.authentic_data,
             name: query.name().clone(),
             kind: query.query_type(),
             class: query.query_class(),
-            edns: message
-                .edns
-                .as_ref()
-                .map(|edns| Edns { size: edns.max_payload(), subnet: edns.option(EdnsCode::Subnet).and_then(subnet) }),
+            edns: message.edns.as_ref().map(edns),
         })
     }
 
@@ -86,11 +90,29 @@ impl Request {
             opcode: OPCODE_QUERY,
             recursion_desired: false,
             checking_disabled: false,
+            authentic_data: false,
             name,
             kind,
             class: DNSClass::IN,
             edns: None,
         }
+    }
+}
+
+fn edns(edns: &op::Edns) -> Edns {
+    let mut options = Vec::new();
+    for (code, option) in edns.options().as_ref().iter() {
+        let bytes = Vec::<u8>::try_from(option).unwrap_or_default();
+        options.extend(u16::from(*code).to_be_bytes());
+        options.extend(u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
+        options.extend(bytes);
+    }
+    Edns {
+        size: edns.max_payload(),
+        subnet: edns.option(EdnsCode::Subnet).and_then(subnet),
+        version: edns.version(),
+        flags: u16::from(edns.flags().dnssec_ok) << 15 | edns.flags().z,
+        options,
     }
 }
 

@@ -10,12 +10,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use hickory_proto::rr::RecordType;
 
@@ -29,13 +30,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Ask, Rules, authoritative};
-use super::name::{Domain, Question, Zone};
+use super::counters::Counters;
+use super::name::{Question, Zone};
 use super::record::{Record, fqdn};
+use super::recursor::{InFlight, Recursion, Recursors};
 use super::request::{HEADER_LENGTH, Refusal, Request};
+use super::upstream;
 use super::wire::{self, Code, Response, Transport};
 use crate::backend::{self, Backend, Consistency, ReadOptions};
 use crate::clock;
 use crate::config;
+use crate::moment::Moment;
 use crate::store::query::{Answer, InstanceHealth, NodeHealth, NodeServices, Query};
 use crate::tasks::Tasks;
 
@@ -61,6 +66,8 @@ const ALIASES_MAX: usize = 16;
 pub struct Context {
     pub backend: Backend,
     pub settings: config::Dns,
+    /// Where `settings.recursors` are.
+    pub recursors: Vec<SocketAddr>,
     pub datacenter: String,
 }
 
@@ -101,47 +108,6 @@ fn udp_socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Since the start; the metrics `quorate.dns.…` count the same.
-#[derive(Debug, Default)]
-pub struct Counters {
-    questions: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-    udp_dropped: AtomicU64,
-    tcp_dropped: AtomicU64,
-}
-
-impl Counters {
-    pub fn questions(&self) -> u64 {
-        self.questions.load(Ordering::Relaxed)
-    }
-
-    /// Packets that were no question.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Answers SERVFAIL.
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Questions dropped because too many were waiting.
-    pub fn udp_dropped(&self) -> u64 {
-        self.udp_dropped.load(Ordering::Relaxed)
-    }
-
-    /// Connections closed at once because too many were open.
-    pub fn tcp_dropped(&self) -> u64 {
-        self.tcp_dropped.load(Ordering::Relaxed)
-    }
-
-    fn count(&self, counter: &AtomicU64, metric: &'static str) {
-        counter.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!(metric).increment(1);
-    }
-}
-
 /// A running DNS interface.
 #[derive(Clone)]
 pub struct Handle {
@@ -152,11 +118,25 @@ impl Handle {
     pub fn counters(&self) -> &Counters {
         &self.server.counters
     }
+
+    /// Answers from now on by these; the domains stay.
+    pub fn reload(&self, settings: &config::Dns, recursors: Vec<SocketAddr>) {
+        let live = Live::new(settings, recursors);
+        let was = self.server.live.swap(Arc::new(live.clone()));
+        match (was.recursors.addrs.is_empty(), live.recursors.addrs.is_empty()) {
+            (_, false) => tracing::debug!(target: "agent.dns", "recursor enabled"),
+            (false, true) => tracing::debug!(target: "agent.dns", "recursor disabled"),
+            (true, true) => {}
+        }
+    }
 }
 
 /// Starts answering; ends with `tasks`.
 pub fn serve(sockets: Sockets, context: Context, tasks: &Tasks) -> Handle {
     let server = Arc::new(Server::new(context));
+    if !server.live.load().recursors.addrs.is_empty() {
+        tracing::debug!(target: "agent.dns", "recursor enabled");
+    }
     log_start(sockets.udp.first().map(UdpSocket::local_addr), "udp");
     for socket in sockets.udp {
         tasks.spawn("dns udp", udp(Arc::clone(&server), socket, tasks.token()));
@@ -256,10 +236,9 @@ async fn connection(server: &Server, mut stream: TcpStream, client: SocketAddr) 
 struct Server {
     backend: Backend,
     zone: Zone,
-    rules: Rules,
+    live: ArcSwap<Live>,
     datacenter: String,
-    allow_stale: bool,
-    max_stale: Duration,
+    in_flight: InFlight,
     counters: Counters,
     seed: u64,
     /// Consul's names of the times of answers.
@@ -267,16 +246,35 @@ struct Server {
     ptr_query: Histogram,
 }
 
+/// What may change while an agent runs; one question is answered by one of these.
+#[derive(Clone)]
+struct Live {
+    rules: Rules,
+    allow_stale: bool,
+    max_stale: Duration,
+    recursors: Recursors,
+}
+
+impl Live {
+    fn new(settings: &config::Dns, addrs: Vec<SocketAddr>) -> Self {
+        Self {
+            rules: rules(settings),
+            allow_stale: settings.allow_stale,
+            max_stale: settings.max_stale,
+            recursors: Recursors { addrs, timeout: settings.recursor_timeout },
+        }
+    }
+}
+
 impl Server {
     fn new(context: Context) -> Self {
-        let Context { backend, settings, datacenter } = context;
+        let Context { backend, settings, recursors, datacenter } = context;
         Self {
             backend,
             zone: Zone::new(&settings.domain, settings.alt_domain.as_deref(), &datacenter),
-            rules: rules(&settings),
+            live: ArcSwap::from_pointee(Live::new(&settings, recursors)),
             datacenter,
-            allow_stale: settings.allow_stale,
-            max_stale: settings.max_stale,
+            in_flight: InFlight::default(),
             counters: Counters::default(),
             seed: SmallRng::from_os_rng().next_u64(),
             domain_query: metrics::histogram!("consul.dns.domain_query"),
@@ -303,44 +301,108 @@ impl Server {
     async fn reply(&self, request: &Request, client: SocketAddr, transport: Transport) -> Vec<u8> {
         let start = clock::now();
         self.counters.questions.fetch_add(1, Ordering::Relaxed);
-        let response = self.respond(request, transport, ALIAS_DEPTH_MAX).await;
+        let live = self.live.load_full();
+        let ours = self.respond(&live, request, transport, ALIAS_DEPTH_MAX).await;
+        let is_ours = ours.is_some();
+        let (response, limit) = match ours {
+            Some(response) => (response, wire::size_limit(request, transport)),
+            None => match self.elsewhere(&live, request, client, transport).await {
+                Ok(packet) => {
+                    log_recursed(request, start, client, transport);
+                    return packet;
+                }
+                Err(response) => (response, wire::size_limit(request, transport)),
+            },
+        };
         if response.code == Code::ServerFailure {
             self.counters.count(&self.counters.failed, "quorate.dns.failed");
         }
-        let limit = wire::size_limit(request, transport);
-        let bytes = wire::encode(request, &response, limit, self.rules.compress);
+        let response = Response {
+            recursion_available: response.recursion_available || is_ours && !live.recursors.addrs.is_empty(),
+            ..response
+        };
+        let bytes = wire::encode(request, &response, limit, live.rules.compress);
         let latency = clock::now().since(start);
         let times = if request.kind == RecordType::PTR { &self.ptr_query } else { &self.domain_query };
         times.record(latency.as_secs_f64() * 1000.0);
-        tracing::debug!(
-            target: "agent.dns",
-            name = %request.name, r#type = %request.kind, class = %request.class,
-            ?latency, %client,
-            client_network = match transport { Transport::Udp => "udp", Transport::Tcp => "tcp" },
-            "request served from client"
-        );
+        match (is_ours, response.code) {
+            // Consul has nobody for such names, and so nobody who says it.
+            (false, Code::Refused) => {}
+            (false, _) => log_recursed(request, start, client, transport),
+            (true, _) => tracing::debug!(
+                target: "agent.dns",
+                name = %request.name, r#type = %request.kind, class = %request.class,
+                ?latency, %client,
+                client_network = network(transport),
+                "request served from client"
+            ),
+        }
         bytes
     }
 
-    fn respond<'a>(&'a self, request: &'a Request, transport: Transport, depth: u8) -> BoxFuture<'a, Response> {
+    /// Names that are not ours: a recursor's packet, or why there is none.
+    async fn elsewhere(
+        &self,
+        live: &Live,
+        request: &Request,
+        client: SocketAddr,
+        transport: Transport,
+    ) -> Result<Vec<u8>, Response> {
+        let is_reverse = request.name.iter().next_back().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"));
+        let refused = Response { code: Code::Refused, ..Response::default() };
+        if live.recursors.addrs.is_empty() && !is_reverse {
+            return Err(refused);
+        }
+        if self.in_flight.is_own(client) {
+            self.counters.count(&self.counters.recursor_loops, "quorate.dns.recursor_loops");
+            tracing::warn!(target: "agent.dns", name = %request.name, "a recursor leads back to this agent: take it out of recursors");
+            return Err(refused);
+        }
+        let recursion = self.recursion(live);
+        if !live.recursors.addrs.is_empty()
+            && let Some(packet) = recursion.forward(request, transport).await
+        {
+            let limit = wire::size_limit(request, transport);
+            return Ok(upstream::hand_over(request, packet, limit, live.rules.compress));
+        }
+        tracing::error!(
+            target: "agent.dns",
+            question = question_text(request), %client, client_network = network(transport),
+            "all resolvers failed for question from client"
+        );
+        // Consul: a reverse name that nobody knows fails, recursors or not.
+        Err(Response { code: Code::ServerFailure, recursion_available: true, with_edns: true, ..Response::default() })
+    }
+
+    fn recursion<'a>(&'a self, live: &'a Live) -> Recursion<'a> {
+        Recursion { recursors: &live.recursors, in_flight: &self.in_flight, counters: &self.counters }
+    }
+
+    /// None when the name is not ours to answer for.
+    fn respond<'a>(
+        &'a self,
+        live: &'a Live,
+        request: &'a Request,
+        transport: Transport,
+        depth: u8,
+    ) -> BoxFuture<'a, Option<Response>> {
         Box::pin(async move {
-            let (question, domain) = self.zone.parse(&request.name, request.kind);
-            self.resolve(request, transport, depth, question, domain).await.unwrap_or_else(|error| {
+            let question = self.zone.parse(&request.name, request.kind);
+            self.resolve(live, request, transport, depth, question).await.unwrap_or_else(|error| {
                 tracing::error!(target: "agent.dns", %error, "rpc error");
-                authoritative(Code::ServerFailure)
+                Some(authoritative(Code::ServerFailure))
             })
         })
     }
 
     async fn resolve(
         &self,
+        live: &Live,
         request: &Request,
         transport: Transport,
         depth: u8,
         question: Question,
-        domain: Domain,
-    ) -> Result<Response, Error> {
-        let domain = self.zone.text(domain);
+    ) -> Result<Option<Response>, Error> {
         let datacenter = match &question {
             Question::Service { datacenter, .. } | Question::Node { datacenter, .. } => datacenter.clone(),
             _ => self.datacenter.clone(),
@@ -349,110 +411,144 @@ impl Server {
         let ask = Ask {
             request,
             transport,
-            rules: &self.rules,
-            domain: &domain,
+            rules: &live.rules,
+            domain: self.zone.domain(),
             datacenter: &datacenter,
             now: u32::try_from(clock::wall().micros() / 1_000_000).unwrap_or(u32::MAX),
             resolved: &nothing,
         };
         if datacenter != self.datacenter {
             // Consul asks the other datacenter's servers; without a path to it there is no such name.
-            return Ok(ask.no_such_name());
+            tracing::error!(target: "agent.dns", error = "No path to datacenter", "rpc error");
+            return Ok(Some(ask.no_such_name()));
         }
-        Ok(match question {
+        Ok(Some(match question {
             Question::Service { service, .. } if service.is_empty() => return Err(Error::NoServiceName),
             Question::Service { service, tag, .. } => {
-                let instances = self.instances(&service, tag).await?;
-                let resolved = self.aliases(Ask::names(std::iter::empty(), &instances), depth).await;
+                let instances = self.instances(live, &service, tag).await?;
+                let resolved = self.aliases(live, Ask::names(std::iter::empty(), &instances), depth).await;
                 Ask { resolved: &resolved, ..ask }.service(&service, &instances, &mut self.dice())
             }
             Question::Node { .. } if !Ask::answers_node(request.kind) => authoritative(Code::NoError),
             Question::Node { node, .. } => {
-                let found = self.node(node).await?;
-                let names = Ask::names(found.iter().map(|found| &*found.node), &[]);
-                let resolved = self.aliases(names, depth).await;
+                let found = self.node(live, node).await?;
+                // Metadata alone needs no address.
+                let nodes = found.iter().filter(|_| request.kind != RecordType::TXT).map(|found| &*found.node);
+                let resolved = self.aliases(live, Ask::names(nodes, &[]), depth).await;
                 Ask { resolved: &resolved, ..ask }.node(found.as_ref())
             }
             // Consul answers for the domain without its servers when it cannot ask who they are.
-            Question::Authority => ask.authority(&self.servers().await, &mut self.dice()),
-            Question::NameServers => ask.name_servers(&self.servers().await, &mut self.dice()),
+            Question::Authority => ask.authority(&self.servers(live).await, &mut self.dice()),
+            Question::NameServers => ask.name_servers(&self.servers(live).await, &mut self.dice()),
             Question::Address(ip) => ask.address(ip),
-            Question::Reverse(ip) => self.reverse(&ask, ip).await,
+            Question::Reverse(ip) => return Ok(self.reverse(live, &ask, ip).await),
             Question::Invalid => {
-                tracing::warn!(target: "agent.dns", qname = %request.name, "QName invalid");
+                tracing::warn!(target: "agent.dns", qname = self.zone.before(&request.name), "QName invalid");
                 ask.no_such_name()
             }
             Question::Transfer => authoritative(Code::NotImplemented),
-            Question::Outside => Response { code: Code::Refused, ..Response::default() },
-        })
+            Question::Outside => return Ok(None),
+        }))
     }
 
-    async fn reverse(&self, ask: &Ask<'_>, ip: Option<IpAddr>) -> Response {
-        // Consul hands a reverse name that it does not know to the recursors, and fails without any.
-        let unknown =
-            Response { code: Code::ServerFailure, recursion_available: true, with_edns: true, ..Response::default() };
-        let Some(ip) = ip else { return unknown };
-        let nodes = self.nodes().await.unwrap_or_default();
-        ask.pointer(ip, &nodes).unwrap_or(unknown)
+    async fn reverse(&self, live: &Live, ask: &Ask<'_>, ip: Option<IpAddr>) -> Option<Response> {
+        let nodes = self.nodes(live).await.unwrap_or_default();
+        ask.pointer(ip?, &nodes)
     }
 
-    /// What names of our own zone stand for; other names are for the client to resolve.
-    async fn aliases(&self, names: impl Iterator<Item = &str>, depth: u8) -> BTreeMap<String, Vec<Record>> {
-        let mut resolved = BTreeMap::new();
-        let Some(depth) = depth.checked_sub(1) else { return resolved };
-        for text in names.filter(|name| self.zone.holds(name)) {
-            let key = text.to_ascii_lowercase();
-            if resolved.len() == ALIASES_MAX || resolved.contains_key(&key) {
-                continue;
+    /// What names that stand for addresses stand for: ours from the catalog, others by the recursors.
+    async fn aliases(
+        &self,
+        live: &Live,
+        names: impl Iterator<Item = &str>,
+        depth: u8,
+    ) -> BTreeMap<String, Vec<Record>> {
+        let mut wanted = BTreeMap::new();
+        for text in names {
+            let is_ours = self.zone.holds(text);
+            let can_be = if is_ours { depth > 0 } else { !live.recursors.addrs.is_empty() };
+            if can_be && wanted.len() < ALIASES_MAX {
+                wanted.entry(text.to_ascii_lowercase()).or_insert((text, is_ours));
             }
-            let Some(name) = fqdn(text) else { continue };
-            let request = Request::inner(name, RecordType::ANY);
-            let response = self.respond(&request, Transport::Udp, depth).await;
-            resolved.insert(key, response.answers);
         }
-        resolved
+        let looked_up = wanted.into_iter().map(move |(key, (text, is_ours))| async move {
+            let records = match is_ours {
+                true => self.alias(live, text, depth.saturating_sub(1)).await,
+                false => self.recursion(live).alias(text).await,
+            };
+            (key, records)
+        });
+        join_all(looked_up).await.into_iter().collect()
     }
 
-    async fn servers(&self) -> Vec<InstanceHealth> {
-        self.instances(SERVERS, None).await.unwrap_or_else(|error| {
+    async fn alias(&self, live: &Live, text: &str, depth: u8) -> Vec<Record> {
+        let Some(name) = fqdn(text) else { return Vec::new() };
+        let request = Request::inner(name, RecordType::ANY);
+        self.respond(live, &request, Transport::Udp, depth).await.map_or(Vec::new(), |response| response.answers)
+    }
+
+    async fn servers(&self, live: &Live) -> Vec<InstanceHealth> {
+        self.instances(live, SERVERS, None).await.unwrap_or_else(|error| {
             tracing::warn!(target: "agent.dns", %error, "Unable to get list of servers");
             Vec::new()
         })
     }
 
-    async fn instances(&self, service: &str, tag: Option<String>) -> Result<Vec<InstanceHealth>, Error> {
+    async fn instances(&self, live: &Live, service: &str, tag: Option<String>) -> Result<Vec<InstanceHealth>, Error> {
         let query = Query::ServiceHealth { service: service.to_owned(), tag, passing_only: false };
-        match self.read(query).await? {
+        match self.read(live, query).await? {
             Answer::Health(instances) => Ok(instances),
             _ => Err(Error::OtherAnswer),
         }
     }
 
-    async fn node(&self, node: String) -> Result<Option<NodeServices>, Error> {
-        match self.read(Query::Node { node }).await? {
+    async fn node(&self, live: &Live, node: String) -> Result<Option<NodeServices>, Error> {
+        match self.read(live, Query::Node { node }).await? {
             Answer::Node(node) => Ok(node),
             _ => Err(Error::OtherAnswer),
         }
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeHealth>, Error> {
-        match self.read(Query::NodeHealth { node: None }).await? {
+    async fn nodes(&self, live: &Live) -> Result<Vec<NodeHealth>, Error> {
+        match self.read(live, Query::NodeHealth { node: None }).await? {
             Answer::NodeHealth(nodes) => Ok(nodes),
             _ => Err(Error::OtherAnswer),
         }
     }
 
-    async fn read(&self, query: Query) -> Result<Answer, Error> {
-        if self.allow_stale {
+    async fn read(&self, live: &Live, query: Query) -> Result<Answer, Error> {
+        if live.allow_stale {
             let stale = ReadOptions { consistency: Consistency::Stale, ..ReadOptions::default() };
             let reply = self.backend.read(query.clone(), stale).await?;
-            if Duration::from_millis(reply.last_contact_ms) <= self.max_stale {
+            if Duration::from_millis(reply.last_contact_ms) <= live.max_stale {
                 return Ok(reply.answer);
             }
             // Consul: too old for `max_stale`, so the leader is asked after all.
         }
         Ok(self.backend.read(query, ReadOptions::default()).await?.answer)
     }
+}
+
+fn network(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    }
+}
+
+/// As Go shows it: name, type and class.
+fn question_text(request: &Request) -> String {
+    format!("{{{} {} {}}}", request.name, u16::from(request.kind), u16::from(request.class))
+}
+
+fn log_recursed(request: &Request, start: Moment, client: SocketAddr, transport: Transport) {
+    let latency = clock::now().since(start);
+    let network = network(transport);
+    tracing::debug!(
+        target: "agent.dns",
+        question = question_text(request), network, ?latency, %client, client_network = network,
+        "request served from client"
+    );
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::answer::{Ask, Rules};
-use super::name::{Domain, Question, Zone};
+use super::name::{Question, Zone};
 use super::record::{Data, Record, fqdn};
 use super::request::{Refusal, Request};
 use super::wire::{self, Response, Transport};
@@ -33,7 +33,7 @@ fn node(node: &str, datacenter: &str) -> Question {
 #[track_caller]
 fn check_name(name: &str, kind: RecordType, expected: Question) {
     let name = Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).unwrap();
-    assert_eq!(zone().parse(&name, kind).0, expected, "{name} {kind}");
+    assert_eq!(zone().parse(&name, kind), expected, "{name} {kind}");
 }
 
 #[test]
@@ -81,10 +81,10 @@ fn names_mean_what_they_mean_to_consul() {
 }
 
 #[test]
-fn the_answer_stays_in_the_domain_of_the_question() {
+fn both_domains_hold_names_and_answers_are_in_the_first() {
     let zone = zone();
-    let (_, domain) = zone.parse(&Name::from_ascii("web.service.ALT.example.").unwrap(), RecordType::A);
-    assert_eq!((domain, zone.text(domain).as_str()), (Domain::Alt, "alt.example."));
+    assert_eq!(zone.domain(), "consul.");
+    assert_eq!(zone.before(&Name::from_ascii("Web.x.ALT.example.").unwrap()), "web.x.");
     assert!(zone.holds("web1.node.Consul.") && zone.holds("web1.node.consul"));
     assert!(!zone.holds("www.example.com") && !zone.holds("consul"));
 }
@@ -503,7 +503,7 @@ proptest! {
         let found = NodeServices { node: instances[0].node.clone(), services: Vec::new() };
         let zone = zone();
         for transport in [Transport::Udp, Transport::Tcp] {
-            asked(&request, transport, &rules(), |ask| match zone.parse(&request.name, request.kind).0 {
+            asked(&request, transport, &rules(), |ask| match zone.parse(&request.name, request.kind) {
                 Question::Service { service, .. } => ask.service(&service, &instances, &mut SmallRng::seed_from_u64(seed)),
                 Question::Node { .. } => ask.node(Some(&found)),
                 Question::Address(ip) => ask.address(ip),

@@ -18,6 +18,8 @@ pub struct Sources {
     pub raft: mpsc::Receiver<Notice>,
     pub agent: mpsc::Receiver<AgentEvent>,
     pub user: mpsc::Receiver<UserEvent>,
+    /// Services and checks.
+    pub local: mpsc::Receiver<Body>,
     pub logs: Logs,
 }
 
@@ -38,6 +40,7 @@ pub async fn run(bus: Bus, mut sources: Sources, end: CancellationToken) {
                 }
             }
             Some(event) = sources.user.recv() => publish(&bus, Body::User(event)),
+            Some(body) = sources.local.recv() => publish(&bus, body),
             () = bus.log_level_changed() => lines.set_level(bus.log_level()),
             Some(line) = lines.next() => publish_line(&bus, &lines, &line),
             () = end.cancelled() => break,
@@ -51,6 +54,9 @@ pub async fn run(bus: Bus, mut sources: Sources, end: CancellationToken) {
     }
     while let Ok(event) = sources.user.try_recv() {
         publish(&bus, Body::User(event));
+    }
+    while let Ok(body) = sources.local.try_recv() {
+        publish(&bus, body);
     }
     while let Ok(event) = sources.agent.try_recv() {
         publish(&bus, Body::Agent(event));

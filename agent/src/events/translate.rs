@@ -1,7 +1,10 @@
 //! PURE: which node an event is about, and what it does to the picture, which is the set of events a
 //! new stream opens with. Called by the bus for every event it publishes.
 
-use shared::event::{AgentEvent, Body, ElectionEvent, MemberEvent, MemberState, Pool, RaftEvent, ReplicationEvent};
+use shared::event::{
+    AgentEvent, Body, CheckEvent, ElectionEvent, MemberEvent, MemberState, Pool, RaftEvent, ReplicationEvent,
+    ServiceEvent,
+};
 
 /// What in the picture an event replaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +15,9 @@ pub enum Key {
     RaftOf(String),
     Progress(String),
     Member(Pool, String),
+    /// By their IDs.
+    Service(String),
+    Check(String),
     /// An election, by the order in which they ended.
     Election(u64),
 }
@@ -32,7 +38,7 @@ pub fn node(body: &Body) -> Option<String> {
         Body::Member(event) => Some(event.state().name.clone()),
         Body::Replication(ReplicationEvent::Progress(progress)) => Some(progress.server.clone()),
         Body::Election(event) => election_node(event),
-        Body::Agent(_) | Body::Raft(_) | Body::User(_) | Body::Log(_) => None,
+        Body::Agent(_) | Body::Raft(_) | Body::User(_) | Body::Service(_) | Body::Check(_) | Body::Log(_) => None,
     }
 }
 
@@ -58,6 +64,20 @@ pub fn change(body: &Body, from: Option<&str>) -> Change {
         Body::Member(event) => {
             let news = event.news();
             Change::Set(member_key(&news.state), Body::Member(MemberEvent::Present(news.clone())))
+        }
+        Body::Service(event) => {
+            let key = Key::Service(event.state().service_id.clone());
+            match event {
+                ServiceEvent::Deregistered(_) => Change::Remove(key),
+                _ => Change::Set(key, Body::Service(ServiceEvent::Present(event.state().clone()))),
+            }
+        }
+        Body::Check(event) => {
+            let key = Key::Check(event.state().check_id.clone());
+            match event {
+                CheckEvent::Deregistered(_) => Change::Remove(key),
+                _ => Change::Set(key, Body::Check(CheckEvent::Present(event.state().clone()))),
+            }
         }
         Body::Raft(RaftEvent::State(_)) => {
             let key = from.map_or(Key::Raft, |node| Key::RaftOf(node.to_owned()));

@@ -19,8 +19,8 @@ pub struct Push {
     pub command: Command,
 }
 
-/// Marks the ledger by what the catalog holds (none: it does not know this node). Outputs of checks are
-/// told in their own time.
+/// Marks the ledger by what the catalog holds (none: it does not know this node). Outputs that wait to be
+/// told go on waiting.
 pub fn compare(ledger: &mut Ledger, catalog: Option<&NodeHealth>) {
     // Consul tells its node once at every start, whatever the catalog holds: only a push makes it sure.
     if !catalog.is_some_and(|there| is_same(ledger.node(), &there.node.fields)) {
@@ -39,7 +39,8 @@ pub fn compare(ledger: &mut Ledger, catalog: Option<&NodeHealth>) {
     let checks: Vec<_> = ledger.checks().values().cloned().collect();
     for check in checks {
         let there = catalog.and_then(|there| there.checks.iter().find(|c| c.fields.id.eq_ignore_ascii_case(&check.id)));
-        let is_there = there.is_some_and(|there| is_same_check(&check, &there.fields));
+        let is_waiting = ledger.is_output_waiting(&check.id);
+        let is_there = there.is_some_and(|there| is_same_check(&check, &there.fields, is_waiting));
         mark(ledger, Claim::Check(check.id), is_there);
     }
     ledger.set_strays(catalog.map(|there| strays(ledger, there)).unwrap_or_default());
@@ -47,7 +48,7 @@ pub fn compare(ledger: &mut Ledger, catalog: Option<&NodeHealth>) {
 
 fn mark(ledger: &mut Ledger, claim: Claim, is_there: bool) {
     match is_there {
-        true => ledger.mark_in_sync(claim),
+        true => ledger.mark_seen(claim),
         false => ledger.mark_out_of_sync(&claim),
     }
 }
@@ -136,8 +137,11 @@ fn is_same(claimed: &NodeFields, there: &NodeFields) -> bool {
         && claimed.meta == there.meta
 }
 
-fn is_same_check(claimed: &CheckFields, there: &CheckFields) -> bool {
-    CheckFields { output: String::new(), ..claimed.clone() } == CheckFields { output: String::new(), ..there.clone() }
+fn is_same_check(claimed: &CheckFields, there: &CheckFields, but_output: bool) -> bool {
+    match but_output {
+        true => CheckFields { output: there.output.clone(), ..claimed.clone() } == *there,
+        false => claimed == there,
+    }
 }
 
 #[cfg(test)]
@@ -291,11 +295,31 @@ mod tests {
     }
 
     #[test]
+    fn an_output_is_pushed_when_it_is_due_whatever_was_seen_meanwhile() {
+        let at = |second: u64| crate::moment::Moment::from_micros(second * 1_000_000);
+        let said =
+            |output: &str| super::super::ledger::Verdict { status: CheckStatus::Critical, output: output.to_owned() };
+        let mut world = World::default();
+        let mut ledger = Ledger::new(claimed(), vec![web(80)]);
+        world.settle(&mut ledger);
+        ledger.judge("service:w:1", said("a"), at(1), Some(at(9)));
+        assert_eq!(world.settle(&mut ledger), [""; 0]);
+        ledger.mature(at(9));
+        assert_eq!(world.settle(&mut ledger), ["+service:w:1"]);
+        // What is there is not what this agent says, and nothing will tell it later.
+        let theirs = CheckFields { output: "theirs".to_owned(), ..ledger.checks()["service:w:1"].clone() };
+        let registration =
+            Registration { node: claimed(), skip_node_update: true, checks: vec![theirs], service: None };
+        world.write(registration.into());
+        assert_eq!(world.settle(&mut ledger), ["+service:w:1"]);
+    }
+
+    #[test]
     fn what_changed_on_the_way_is_pushed_again() {
         let mut ledger = Ledger::new(claimed(), vec![web(80)]);
         let first = pushes(&ledger);
         let verdict = super::super::ledger::Verdict { status: CheckStatus::Passing, output: "ok".to_owned() };
-        ledger.judge("service:w:2", verdict, None);
+        ledger.judge("service:w:2", verdict, crate::moment::Moment::default(), None);
         for push in &first {
             pushed(&mut ledger, push);
         }

@@ -16,6 +16,8 @@ pub struct Ledger {
     strays: BTreeSet<Claim>,
     /// When an output that changed alone shall be told, by the check's ID.
     outputs_due: BTreeMap<String, Moment>,
+    /// Since when a check that is critical has been so, by its ID.
+    critical_since: BTreeMap<String, Moment>,
 }
 
 /// What a mark is about. In the order of pushing: a node before what is on it, services before checks.
@@ -46,9 +48,12 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     Nothing,
-    /// Told when it is due, or with something else before.
+    /// The output changed alone: told when it is due, or with something else before.
     Later,
+    /// The output changed alone, and is told at once.
     Now,
+    /// The status changed, from this one; told at once.
+    Changed(CheckStatus),
 }
 
 impl Ledger {
@@ -61,6 +66,7 @@ impl Ledger {
             in_sync: BTreeSet::new(),
             strays: BTreeSet::new(),
             outputs_due: BTreeMap::new(),
+            critical_since: BTreeMap::new(),
         };
         for Definition { service, checks } in definitions {
             ledger.checks.retain(|_, check| check.service_id != service.id);
@@ -68,6 +74,72 @@ impl Ledger {
             ledger.services.insert(service.id.clone(), service);
         }
         ledger
+    }
+
+    /// Claims a service from now on, in place of one of the same ID. Its checks stay.
+    pub fn put_service(&mut self, service: ServiceFields) {
+        let claim = Claim::Service(service.id.clone());
+        if self.services.get(&service.id) != Some(&service) {
+            self.in_sync.remove(&claim);
+        }
+        self.strays.remove(&claim);
+        self.services.insert(service.id.clone(), service);
+    }
+
+    /// Claims a check from now on, in place of one of the same ID.
+    pub fn put_check(&mut self, check: CheckFields, now: Moment) {
+        let claim = Claim::Check(check.id.clone());
+        if self.checks.get(&check.id) != Some(&check) {
+            self.in_sync.remove(&claim);
+            self.outputs_due.remove(&check.id);
+        }
+        self.strays.remove(&claim);
+        self.note_status(&check.id, check.status, now);
+        self.checks.insert(check.id.clone(), check);
+    }
+
+    /// Claims a service no more; its checks are another matter.
+    pub fn drop_service(&mut self, id: &str) -> Option<ServiceFields> {
+        let service = self.services.remove(id)?;
+        self.disclaim(Claim::Service(id.to_owned()));
+        Some(service)
+    }
+
+    pub fn drop_check(&mut self, id: &str) -> Option<CheckFields> {
+        let check = self.checks.remove(id)?;
+        self.outputs_due.remove(id);
+        self.critical_since.remove(id);
+        self.disclaim(Claim::Check(id.to_owned()));
+        Some(check)
+    }
+
+    /// The catalog may hold it, whatever was seen there last: a push may be on its way.
+    fn disclaim(&mut self, claim: Claim) {
+        self.in_sync.remove(&claim);
+        // The catalog knows one entry for all ways of writing an ID: its removal is another's too.
+        let twin = match &claim {
+            Claim::Node => None,
+            Claim::Service(id) => {
+                self.services.keys().find(|k| k.eq_ignore_ascii_case(id)).cloned().map(Claim::Service)
+            }
+            Claim::Check(id) => self.checks.keys().find(|k| k.eq_ignore_ascii_case(id)).cloned().map(Claim::Check),
+        };
+        match twin {
+            Some(twin) => drop(self.in_sync.remove(&twin)),
+            None => drop(self.strays.insert(claim)),
+        }
+    }
+
+    fn note_status(&mut self, check_id: &str, status: CheckStatus, now: Moment) {
+        match status {
+            CheckStatus::Critical => drop(self.critical_since.entry(check_id.to_owned()).or_insert(now)),
+            _ => drop(self.critical_since.remove(check_id)),
+        }
+    }
+
+    /// Since when a check has been critical, if it is.
+    pub fn critical_since(&self, check_id: &str) -> Option<Moment> {
+        self.critical_since.get(check_id).copied()
     }
 
     pub fn node(&self) -> &NodeFields {
@@ -91,12 +163,22 @@ impl Ledger {
         self.strays.iter()
     }
 
-    /// The catalog was seen or made to hold the claim.
+    /// The catalog was made to hold the claim, with the output of a check.
     pub fn mark_in_sync(&mut self, claim: Claim) {
         if let Claim::Check(id) = &claim {
             self.outputs_due.remove(id);
         }
         self.in_sync.insert(claim);
+    }
+
+    /// The catalog was seen to hold the claim; an output that is told later still is.
+    pub fn mark_seen(&mut self, claim: Claim) {
+        self.in_sync.insert(claim);
+    }
+
+    /// Whether the output of a check that changed alone waits to be told.
+    pub fn is_output_waiting(&self, check_id: &str) -> bool {
+        self.outputs_due.contains_key(check_id)
     }
 
     /// The catalog was seen without the claim, or may be.
@@ -126,22 +208,23 @@ impl Ledger {
     }
 
     /// A run ended. A status is told at once, an output that changes alone `later`, at the latest.
-    pub fn judge(&mut self, check_id: &str, verdict: Verdict, later: Option<Moment>) -> News {
+    pub fn judge(&mut self, check_id: &str, verdict: Verdict, now: Moment, later: Option<Moment>) -> News {
         let Some(check) = self.checks.get_mut(check_id) else { return News::Nothing };
         if (check.status, &check.output) == (verdict.status, &verdict.output) {
             return News::Nothing;
         }
-        let is_status_same = check.status == verdict.status;
+        let before = check.status;
         (check.status, check.output) = (verdict.status, verdict.output);
+        self.note_status(check_id, verdict.status, now);
         match later {
-            Some(due) if is_status_same => {
+            Some(due) if before == verdict.status => {
                 self.outputs_due.entry(check_id.to_owned()).or_insert(due);
                 News::Later
             }
             _ => {
                 self.outputs_due.remove(check_id);
                 self.in_sync.remove(&Claim::Check(check_id.to_owned()));
-                News::Now
+                if before == verdict.status { News::Now } else { News::Changed(before) }
             }
         }
     }
@@ -183,19 +266,19 @@ mod tests {
         let check = Claim::Check("c".to_owned());
         let at = |second: u64| Moment::from_micros(second * 1_000_000);
         let mut ledger = ledger();
-        assert_eq!(ledger.judge("c", verdict(Critical, ""), Some(at(9))), News::Nothing);
-        assert_eq!(ledger.judge("c", verdict(Passing, "a"), Some(at(9))), News::Now);
+        assert_eq!(ledger.judge("c", verdict(Critical, ""), at(1), Some(at(9))), News::Nothing);
+        assert_eq!(ledger.judge("c", verdict(Passing, "a"), at(1), Some(at(9))), News::Changed(Critical));
         assert!(!ledger.is_in_sync(&check));
         ledger.mark_in_sync(check.clone());
-        assert_eq!(ledger.judge("c", verdict(Passing, "b"), Some(at(10))), News::Later);
-        assert_eq!(ledger.judge("c", verdict(Passing, "c"), Some(at(20))), News::Later);
+        assert_eq!(ledger.judge("c", verdict(Passing, "b"), at(1), Some(at(10))), News::Later);
+        assert_eq!(ledger.judge("c", verdict(Passing, "c"), at(1), Some(at(20))), News::Later);
         assert_eq!((ledger.is_in_sync(&check), ledger.next_due()), (true, Some(at(10))));
         ledger.mature(at(9));
         assert!(ledger.is_in_sync(&check));
         ledger.mature(at(10));
         assert_eq!((ledger.is_in_sync(&check), ledger.next_due()), (false, None));
-        assert_eq!(ledger.judge("c", verdict(Passing, "d"), None), News::Now);
-        assert_eq!(ledger.judge("nobody", verdict(Passing, "d"), None), News::Nothing);
+        assert_eq!(ledger.judge("c", verdict(Passing, "d"), at(1), None), News::Now);
+        assert_eq!(ledger.judge("nobody", verdict(Passing, "d"), at(1), None), News::Nothing);
     }
 
     #[test]
@@ -206,5 +289,43 @@ mod tests {
         let second = Definition { service: service(2), checks: Vec::new() };
         let ledger = Ledger::new(NodeFields::default(), vec![first, second]);
         assert_eq!((ledger.services()["w"].port, ledger.checks().len()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_claimed_no_more_is_a_stray_until_it_is_claimed_again() {
+        let (mut ledger, now) = (ledger(), Moment::default());
+        let (service, check) = (Claim::Service("w".to_owned()), Claim::Check("c".to_owned()));
+        let fields = ledger.checks()["c"].clone();
+        assert!(ledger.drop_check("c").is_some() && ledger.drop_check("c").is_none());
+        assert!(ledger.drop_service("w").is_some());
+        assert_eq!(ledger.strays().collect::<Vec<_>>(), [&service, &check]);
+        ledger.put_service(ServiceFields { id: "w".to_owned(), ..ServiceFields::default() });
+        ledger.put_check(fields, now);
+        assert_eq!(ledger.strays().count(), 0);
+        assert!(!ledger.is_in_sync(&service) && !ledger.is_in_sync(&check));
+    }
+
+    #[test]
+    fn two_ways_to_write_an_id_are_one_to_the_catalog() {
+        let mut ledger = ledger();
+        ledger.put_service(ServiceFields { id: "W".to_owned(), ..ServiceFields::default() });
+        ledger.mark_in_sync(Claim::Service("w".to_owned()));
+        ledger.drop_service("W");
+        assert_eq!((ledger.strays().count(), ledger.is_in_sync(&Claim::Service("w".to_owned()))), (0, false));
+    }
+
+    #[test]
+    fn a_check_is_critical_since_it_turned_so() {
+        use CheckStatus::{Critical, Passing};
+        let at = |second: u64| Moment::from_micros(second * 1_000_000);
+        let mut ledger = ledger();
+        ledger.judge("c", verdict(Passing, ""), at(1), None);
+        assert_eq!(ledger.critical_since("c"), None);
+        ledger.judge("c", verdict(Critical, "a"), at(2), None);
+        ledger.judge("c", verdict(Critical, "b"), at(3), None);
+        assert_eq!(ledger.critical_since("c"), Some(at(2)));
+        let again = ledger.checks()["c"].clone();
+        ledger.put_check(again, at(4));
+        assert_eq!(ledger.critical_since("c"), Some(at(2)));
     }
 }

@@ -1,43 +1,74 @@
 //! What this node claims, and keeping the catalog in step with it.
 //!
 //! The agent is the truth for its own entry, services and checks: a `ledger` of claims, compared
-//! (`diff`) and pushed (`sync`). The root starts it; nothing here knows who changed a claim.
+//! (`diff`) and pushed (`sync`). `registry` takes registrations in and out, `files` keeps those of requests.
+//! The root starts it and says who looks at checks; nothing here knows who changed a claim.
 
 pub mod diff;
+mod files;
+#[cfg(test)]
+mod law_tests;
 pub mod ledger;
+mod registry;
 mod sync;
+mod telling;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use shared::event::MemberState;
-use tokio::sync::watch;
+use shared::event::{Body, MemberState};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
+pub use self::files::Files;
 pub use self::ledger::Definition;
 use self::ledger::{Ledger, News, Verdict};
+use self::registry::Registry;
+pub use self::registry::{Refused, Source};
 use self::sync::Syncer;
+use self::telling::About;
 use crate::backend::Backend;
+use crate::checks::spec::Check;
 use crate::clock;
 use crate::store::command::{CheckFields, CheckStatus, NodeFields, ServiceFields};
 use crate::tasks::Tasks;
 
+/// How often services are looked for that have been critical for too long; Consul's.
+const REAP_EVERY: Duration = Duration::from_secs(30);
+
 /// The longest label of a DNS name.
 const DNS_LABEL_BYTES_MAX: usize = 63;
 
-/// What this node says of itself from the start.
+/// What the root decides once.
 #[derive(Clone, Debug, Default)]
-pub struct Claims {
+pub struct Settings {
     pub node: NodeFields,
-    pub services: Vec<Definition>,
     /// How long an output that changes alone may wait to be told (`check_update_interval`).
     pub update_interval: Duration,
     /// What checks print is not kept (`discard_check_output`).
     pub discard_output: bool,
+    /// Scripts of requests are run (`enable_script_checks`); those of files were decided on with the file.
+    pub scripts_of_requests: bool,
+    /// Where registrations of requests are kept; none with `-dev`.
+    pub files: Option<Files>,
+    /// Told what was registered and how checks are; a full queue is counted.
+    pub notices: Option<mpsc::Sender<Body>>,
+}
+
+/// Who looks at checks. The root's.
+pub trait Runner: Send + Sync {
+    /// Starts a check, in place of one of the same ID.
+    fn start(&self, check: &Check);
+
+    fn stop(&self, id: &str);
+
+    /// Takes a report; what it says as it is kept. None: no such check waits for any.
+    fn renew(&self, id: &str, status: CheckStatus, output: String) -> Option<String>;
 }
 
 /// Keeps the catalog's entry of this node true; clones speak of the same one.
@@ -45,10 +76,17 @@ pub struct Claims {
 pub struct Local(Arc<Inner>);
 
 struct Inner {
+    settings: Settings,
     ledger: Arc<Mutex<Ledger>>,
+    /// Taken before the ledger, and held while files are written.
+    registry: Mutex<Registry>,
+    /// To be had by who changes files.
+    turn: Semaphore,
+    runner: OnceLock<Box<dyn Runner>>,
+    about: Mutex<BTreeMap<String, About>>,
     asked: watch::Sender<Asked>,
-    update_interval: Duration,
-    discard_output: bool,
+    /// Counts changes of services and checks.
+    changes: watch::Sender<u64>,
 }
 
 /// How often a pass was asked for.
@@ -61,14 +99,26 @@ struct Asked {
 }
 
 impl Local {
-    pub fn new(claims: Claims) -> Self {
-        let Claims { node, services, update_interval, discard_output } = claims;
-        for service in &services {
-            tell_unfit(&service.service);
-        }
+    pub fn new(settings: Settings) -> Self {
         let (asked, _) = watch::channel(Asked::default());
-        let ledger = Arc::new(Mutex::new(Ledger::new(node, services)));
-        Self(Arc::new(Inner { ledger, asked, update_interval, discard_output }))
+        let ledger = Arc::new(Mutex::new(Ledger::new(settings.node.clone(), Vec::new())));
+        let (registry, about, changes) = (Mutex::default(), Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Inner {
+            settings,
+            ledger,
+            registry,
+            turn: Semaphore::new(1),
+            runner: OnceLock::new(),
+            about,
+            asked,
+            changes,
+        }))
+    }
+
+    /// Who looks at checks from now on; said once, before anything is registered.
+    pub fn set_runner(&self, runner: Box<dyn Runner>) {
+        // Said twice, the first stays.
+        let _ = self.0.runner.set(runner);
     }
 
     /// Starts the state syncer, and says so. `members` only sets the pace.
@@ -80,12 +130,23 @@ impl Local {
             token.run_until_cancelled(syncer.run()).await;
             drop(kept);
         });
+        let (local, token) = (self.clone(), tasks.token());
+        tasks.spawn("local-reaper", async move {
+            token.run_until_cancelled(local.reap_again_and_again()).await;
+        });
         info!(target: "agent", "started state syncer");
     }
 
     /// Asks for a pass now; several asked for at once are one.
     pub fn sync_soon(&self) {
         self.0.asked.send_modify(|asked| asked.whole += 1);
+    }
+
+    async fn reap_again_and_again(&self) {
+        loop {
+            tokio::time::sleep(REAP_EVERY).await;
+            self.apart(|local| local.reap(clock::now())).await;
+        }
     }
 
     /// By their IDs.
@@ -104,19 +165,42 @@ impl Local {
         ledger.checks().values().map(with_service).collect()
     }
 
-    /// What a run of a check said.
+    /// Counts changes of services and checks.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// What a look at a check said.
     pub fn judge(&self, check_id: &str, status: CheckStatus, output: String) {
-        let Inner { update_interval, discard_output, .. } = &*self.0;
+        let Settings { update_interval, discard_output, .. } = &self.0.settings;
         let output = if *discard_output { String::new() } else { output };
+        let now = clock::now();
         // Consul: between half the interval and one and a half, so that agents do not tell together.
         let later = (!update_interval.is_zero()).then(|| {
             let share: f64 = SmallRng::from_os_rng().random();
-            clock::now() + *update_interval / 2 + update_interval.mul_f64(share)
+            now + *update_interval / 2 + update_interval.mul_f64(share)
         });
-        match self.ledger().judge(check_id, Verdict { status, output }, later) {
-            News::Nothing => {}
-            // Also for what comes later: the syncer looks how long it may rest.
-            News::Now | News::Later => self.0.asked.send_modify(|asked| asked.part += 1),
+        let news = self.ledger().judge(check_id, Verdict { status, output }, now, later);
+        match news {
+            News::Nothing => return,
+            News::Changed(from) => self.tell_status(check_id, from),
+            News::Now | News::Later => {}
+        }
+        // Also for what comes later: the syncer looks how long it may rest.
+        self.changed();
+    }
+
+    /// Whatever changed is pushed soon.
+    fn changed(&self) {
+        self.0.changes.send_modify(|count| *count += 1);
+        self.0.asked.send_modify(|asked| asked.part += 1);
+    }
+
+    fn tell(&self, body: Body) {
+        if let Some(notices) = &self.0.settings.notices
+            && notices.try_send(body).is_err()
+        {
+            metrics::counter!("quorate.events.local_dropped").increment(1);
         }
     }
 

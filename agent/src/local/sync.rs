@@ -104,8 +104,17 @@ impl Syncer {
     /// Pushes what is known to differ.
     async fn push(&mut self) -> Result<(), Error> {
         let pushes = pushes(&lock(&self.ledger));
+        let mut refused = None;
         for push in pushes {
-            self.backend.write(push.command.clone()).await?;
+            match self.backend.write(push.command.clone()).await {
+                Ok(_) => {}
+                // The others have nothing to do with it.
+                Err(error) if matches!(error.origin(), Error::Refused(_)) => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             pushed(&mut lock(&self.ledger), &push);
             match (push.claims.first(), push.is_removal) {
                 (Some(Claim::Service(id)), false) => info!(target: "agent", service = %id, "Synced service"),
@@ -115,7 +124,7 @@ impl Syncer {
                 (Some(Claim::Node) | None, _) => info!(target: "agent", "Synced node info"),
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// How long to rest after a failure, which is told once.

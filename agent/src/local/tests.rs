@@ -3,6 +3,7 @@
 use super::*;
 use crate::backend::ReadOptions;
 use crate::backend::testing::{Server, soon};
+use crate::config::Service;
 use crate::store::command::{Command, Deregistration};
 use crate::store::query::{Answer, Query};
 
@@ -28,7 +29,7 @@ async fn in_sync(backend: &Backend) {
 async fn the_nodes_entry_is_pushed_at_the_start_and_when_asked() {
     let server = Server::alone().await;
     let (_gossip, members) = watch::channel(Arc::default());
-    let local = Local::new(Claims { node: claimed(), ..Claims::default() });
+    let local = Local::new(Settings { node: claimed(), ..Settings::default() });
     local.start(server.backend.clone(), members, &server.tasks);
     in_sync(&server.backend).await;
     let gone = Command::Deregister(Deregistration::Node { node: "one".to_owned() });
@@ -42,4 +43,44 @@ async fn the_nodes_entry_is_pushed_at_the_start_and_when_asked() {
 fn a_node_tells_its_addresses_by_family() {
     let tagged: Vec<_> = claimed().tagged_addresses.into_iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(tagged, ["lan=127.0.0.1", "lan_ipv4=127.0.0.1", "wan=::1", "wan_ipv6=::1"]);
+}
+
+#[test]
+fn a_service_goes_when_a_check_of_it_was_critical_for_too_long() {
+    let local = Local::new(Settings::default());
+    let check = |id: &str, after: u64| Check {
+        id: id.to_owned(),
+        service_id: id.to_owned(),
+        ttl: Duration::from_secs(600),
+        deregister_critical_service_after: Duration::from_secs(after),
+        ..Check::default()
+    };
+    for (id, after) in [("never", 0), ("soon", 1), ("late", 90), ("well", 60)] {
+        let fields = ServiceFields { id: id.to_owned(), name: id.to_owned(), ..ServiceFields::default() };
+        local.register_service(Service { fields, checks: vec![check(id, after)] }, false).expect("registered");
+    }
+    local.judge("well", CheckStatus::Warning, String::new());
+    let start = clock::now();
+    let left = |seconds: u64| {
+        local.reap(start + Duration::from_secs(seconds));
+        local.services().into_iter().map(|service| service.id).collect::<Vec<_>>()
+    };
+    assert_eq!(left(59).len(), 4);
+    // No service goes sooner than after a minute.
+    assert_eq!(left(61), ["late", "never", "well"]);
+    assert_eq!(left(91), ["never", "well"]);
+    local.judge("well", CheckStatus::Critical, String::new());
+    assert_eq!(left(92), ["never"]);
+}
+
+#[test]
+fn what_cannot_be_kept_is_not_registered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let files = Files::new(dir.path());
+    let local = Local::new(Settings { files: Some(files), ..Settings::default() });
+    std::fs::write(dir.path().join("services"), "in the way").expect("written");
+    let fields = ServiceFields { id: "w".to_owned(), name: "w".to_owned(), ..ServiceFields::default() };
+    let refused = local.register_service(Service { fields, checks: Vec::new() }, false);
+    assert!(matches!(refused, Err(Refused::Unwritten(..))), "{refused:?}");
+    assert!(local.services().is_empty());
 }

@@ -81,6 +81,11 @@ impl From<&Query> for Topic {
             Query::Autopilot => Self::Autopilot,
             Query::KvGet { key } => Self::KvKey(key.clone()),
             Query::KvList { prefix } | Query::KvKeys { prefix, .. } => Self::KvPrefix(prefix.clone()),
+            // What is told of a node changes with its metadata, whatever the question is about.
+            Query::OnNodes { of, .. } => match &**of {
+                Query::Services | Query::ServiceChecks { .. } | Query::StateChecks { .. } => Self::Catalog,
+                other => other.into(),
+            },
         }
     }
 }

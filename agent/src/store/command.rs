@@ -1,10 +1,11 @@
 //! Every write there is. Commands travel in the Raft log: enums only grow at the end, a changed
 //! struct is a new variant (golden bytes in the tests hold the old ones).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -76,7 +77,7 @@ impl CheckStatus {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckFields {
     pub id: String,
     pub name: String,
@@ -85,7 +86,66 @@ pub struct CheckFields {
     pub output: String,
     /// Empty for a check of the node.
     pub service_id: String,
+    /// Holds no NUL.
     pub kind: String,
+    /// Consul's JSON of how the check works, for whoever runs it; empty when nobody told.
+    pub definition: String,
+}
+
+/// [`CheckFields`] as they travel and are kept. The definition came later: it rides behind the kind,
+/// parted by a NUL, so that a server that does not know of it reads all the rest.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "CheckFields")]
+struct CheckForm<'a> {
+    id: Cow<'a, str>,
+    name: Cow<'a, str>,
+    status: CheckStatus,
+    notes: Cow<'a, str>,
+    output: Cow<'a, str>,
+    service_id: Cow<'a, str>,
+    kind: Cow<'a, str>,
+}
+
+impl Serialize for CheckFields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = match &*self.definition {
+            "" => Cow::Borrowed(&*self.kind),
+            definition => Cow::Owned(format!("{}\0{definition}", self.kind)),
+        };
+        let (id, name, notes) = (&*self.id, &*self.name, &*self.notes);
+        let (output, service_id) = (&*self.output, &*self.service_id);
+        let form = CheckForm {
+            id: id.into(),
+            name: name.into(),
+            status: self.status,
+            notes: notes.into(),
+            output: output.into(),
+            service_id: service_id.into(),
+            kind,
+        };
+        form.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CheckFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let form = CheckForm::deserialize(deserializer)?;
+        let kind = form.kind.into_owned();
+        let (kind, definition) = match kind.split_once('\0') {
+            Some((kind, definition)) => (kind.to_owned(), definition.to_owned()),
+            None => (kind, String::new()),
+        };
+        Ok(Self {
+            id: form.id.into_owned(),
+            name: form.name.into_owned(),
+            status: form.status,
+            notes: form.notes.into_owned(),
+            output: form.output.into_owned(),
+            service_id: form.service_id.into_owned(),
+            kind,
+            definition,
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

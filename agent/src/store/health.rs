@@ -17,7 +17,7 @@ impl Catalog {
                 node: Arc::clone(&row.node),
                 services: row.services.values().cloned().collect(),
             })),
-            Query::Services => Answer::Services(self.names()),
+            Query::Services => Answer::Services(self.names(|_| true)),
             Query::ServiceNodes { service, tag } => Answer::ServiceNodes(
                 self.instances(service, tag.as_deref())
                     .map(|(row, s)| (Arc::clone(&row.node), Arc::clone(s)))
@@ -40,11 +40,38 @@ impl Catalog {
             Query::NodeHealth { node: None } => {
                 Answer::NodeHealth(self.nodes.values().map(|row| row.health()).collect())
             }
+            Query::OnNodes { meta, of } => self.on_nodes(meta, of),
             Query::KvGet { .. } => Answer::KvPair(None),
             Query::KvList { .. } => Answer::KvPairs(Vec::new()),
             Query::KvKeys { .. } => Answer::KvKeys(Vec::new()),
             Query::Autopilot => Answer::Autopilot(None),
         }
+    }
+
+    /// The answer to `query` with what belongs to other nodes left out.
+    fn on_nodes(&self, meta: &BTreeMap<String, String>, query: &Query) -> Answer {
+        let is_meant = |node: &Node| meta.iter().all(|(name, value)| node.fields.meta.get(name) == Some(value));
+        if *query == Query::Services {
+            return Answer::Services(self.names(is_meant));
+        }
+        let mut answer = self.query(query);
+        match &mut answer {
+            Answer::Nodes(nodes) => nodes.retain(|node| is_meant(node)),
+            Answer::ServiceNodes(rows) => rows.retain(|(node, _)| is_meant(node)),
+            Answer::Health(rows) => rows.retain(|row| is_meant(&row.node)),
+            Answer::NodeHealth(rows) => rows.retain(|row| is_meant(&row.node)),
+            Answer::Checks(checks) => {
+                checks.retain(|check| self.node(&check.node).is_some_and(|row| is_meant(&row.node)));
+            }
+            Answer::Node(found) if !found.as_ref().is_some_and(|found| is_meant(&found.node)) => *found = None,
+            Answer::Node(_)
+            | Answer::Services(_)
+            | Answer::KvPair(_)
+            | Answer::KvPairs(_)
+            | Answer::KvKeys(_)
+            | Answer::Autopilot(_) => {}
+        }
+        answer
     }
 
     /// The index of a topic of the catalog; 0 when nothing was ever written to it.
@@ -74,9 +101,11 @@ impl Catalog {
     }
 
     /// The union of the instances' tags, in the order they are met.
-    fn names(&self) -> BTreeMap<String, Vec<String>> {
+    fn names(&self, is_meant: impl Fn(&Node) -> bool) -> BTreeMap<String, Vec<String>> {
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for service in self.services.values().flat_map(|row| row.instances.values()) {
+        let meant = |node: &str| self.nodes.get(node).is_some_and(|row| is_meant(&row.node));
+        let instances = self.services.values().flat_map(|row| row.instances.iter());
+        for (_, service) in instances.filter(|((node, _), _)| meant(node)) {
             let tags = names.entry(service.fields.name.clone()).or_default();
             for tag in &service.fields.tags {
                 if !tags.contains(tag) {

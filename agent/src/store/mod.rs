@@ -59,6 +59,14 @@ impl Store {
         (outcome, changes)
     }
 
+    /// The index of the answer to `query` (at least 1), without the answer where that costs less.
+    pub fn index(&self, query: &Query) -> u64 {
+        match Topic::from(query) {
+            Topic::KvKey(_) | Topic::KvPrefix(_) | Topic::Autopilot => self.query(query).0,
+            topic => self.catalog.index_of(&topic).max(1),
+        }
+    }
+
     /// The answer and the index it is good for (at least 1).
     pub fn query(&self, query: &Query) -> (u64, Answer) {
         let (index, answer) = match query {

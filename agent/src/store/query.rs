@@ -57,6 +57,11 @@ pub enum Query {
     },
     /// Autopilot's rules.
     Autopilot,
+    /// The same, of those nodes alone that have all of this metadata.
+    OnNodes {
+        meta: BTreeMap<String, String>,
+        of: Box<Query>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -81,6 +81,7 @@ fn verbs_print_what_consuls_verbs_print() {
     register(&real, r#"{"Name":"web","ID":"web-2","Tags":["v1","long-tag"]}"#);
     register(&real, r#"{"Name":"a-longer-name"}"#);
     round_trips(&beside);
+    services(&beside);
     operator_and_catalog(&beside);
     keys(&beside);
     trees_of_keys(&beside);
@@ -132,6 +133,39 @@ fn pool(beside: &Beside) {
         |said: &Said| said.out.lines().map(|line| line.split(" = ").next().map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(names(&ours), names(&theirs));
     assert!(ours.out.contains("\tserver = true\n"), "{}", ours.out);
+}
+
+/// Each is done twice, by theirs and by ours: the second time it is so already.
+fn services(beside: &Beside) {
+    for line in [
+        "maint",
+        "maint -enable",
+        "maint -enable -reason=why",
+        "maint",
+        "maint -disable",
+        "maint -enable -service=web-1 -reason=broken",
+        "maint",
+        "maint -disable -service=web-1",
+        "maint -enable -service=nope",
+        "maint -disable -service=nope",
+        "maint -enable -disable",
+        "maint -reason=x",
+        "maint -service=web-1",
+        "services register -name=flagged -id=f1 -port=8 -tag=a -tag=b -meta=k=v -address=1.2.3.4",
+        "services deregister -id=f1",
+        "services deregister -id=nope",
+        "services register",
+        "services register -name=x y",
+        "services register /no/such.json",
+        "services deregister",
+        "services deregister -id=x y",
+        "services deregister /no/such.json",
+    ] {
+        beside.check(line);
+    }
+    for line in ["services", "services nope", "services register -meta=bad -name=x", "maint -nope"] {
+        beside.check_error(line);
+    }
 }
 
 fn round_trips(beside: &Beside) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command as Process, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::backend::{Backend, Options as BackendOptions, Others, Watches};
@@ -61,6 +62,9 @@ fn catalog() -> Vec<Entry> {
         Entry { meta: &[("k", "v")], ..entry("alias", "web1.node.consul", "aliased", 88) },
         entry("alias2", "alias.node.consul", "aliased2", 88),
         entry("dotted.name", "10.1.0.5", "dotted", 88),
+        entry("chained", "chain.example.com", "chained", 88),
+        Entry { service_address: "nx.example.com", ..entry("nxd", "10.1.0.6", "nxd", 88) },
+        Entry { service_address: "fails.example.com", ..entry("failing", "10.1.0.7", "failing", 88) },
     ];
     let names: Vec<&'static str> = (1..=120).map(|n| &*format!("many{n}").leak()).collect();
     catalog.extend((1..).zip(names).map(|(n, node)| entry(node, &format!("10.3.0.{n}"), "many", 1000 + n)));
@@ -108,14 +112,14 @@ many.service.consul A tcp; many.service.consul SRV noedns; many.service.consul S
 many.service.consul ANY 1232; many.service.consul A 8192; many.service.consul SRV 8192";
 
 #[derive(Clone, Debug)]
-struct Asked {
+pub(crate) struct Asked {
     name: String,
     kind: RecordType,
     edns: Option<u16>,
     tcp: bool,
 }
 
-fn questions(text: &str) -> Vec<Asked> {
+pub(crate) fn questions(text: &str) -> Vec<Asked> {
     let lines = text.split([';', '\n']).map(str::trim).filter(|line| !line.is_empty());
     let asked = lines.map(|line| {
         let words: Vec<_> = line.split(' ').collect();
@@ -148,7 +152,7 @@ impl Asked {
     }
 
     /// The answer as bytes.
-    fn of(&self, server: SocketAddr) -> Vec<u8> {
+    pub(crate) fn of(&self, server: SocketAddr) -> Vec<u8> {
         let question = self.bytes();
         if self.tcp {
             let mut stream = TcpStream::connect(server).unwrap();
@@ -176,7 +180,7 @@ fn over(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
 }
 
 /// What can be the same of two answers: flags, EDNS, and the records in order of their text.
-fn lines(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn lines(bytes: &[u8]) -> Vec<String> {
     let message = Message::from_vec(bytes).unwrap();
     let metadata = &message.metadata;
     let mut lines = vec![format!(
@@ -210,14 +214,14 @@ fn without_serial(text: String) -> String {
     }
 }
 
-struct Served {
-    addr: SocketAddr,
-    handle: Handle,
-    tasks: Tasks,
+pub(crate) struct Served {
+    pub(crate) addr: SocketAddr,
+    pub(crate) handle: Handle,
+    pub(crate) tasks: Tasks,
 }
 
 /// A server's state in memory with the catalog in it, and DNS on it.
-async fn serve(settings: config::Dns) -> Served {
+pub(crate) async fn serve(settings: config::Dns) -> Served {
     let tasks = Tasks::new();
     let watches = Watches::new();
     let options = RaftOptions {
@@ -247,7 +251,8 @@ async fn serve(settings: config::Dns) -> Served {
     }
     let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let addr = sockets.local_addr().unwrap();
-    let context = Context { backend, settings, datacenter: "dc1".to_owned() };
+    let recursors = dns::recursors(&settings.recursors).await.unwrap();
+    let context = Context { backend, settings, recursors, datacenter: "dc1".to_owned() };
     let handle = dns::serve(sockets, context, &tasks);
     Served { addr, handle, tasks }
 }
@@ -305,7 +310,7 @@ impl Entry {
 }
 
 #[track_caller]
-fn check(server: SocketAddr, question: &str, expected: &[&str]) {
+pub(crate) fn check(server: SocketAddr, question: &str, expected: &[&str]) {
     let asked = questions(question).remove(0);
     assert_eq!(lines(&asked.of(server)), expected, "{question}");
 }
@@ -400,9 +405,11 @@ async fn more_connections_than_the_limit_are_closed_at_once() {
 }
 
 /// A real Consul with the same catalog; ends with this value.
-struct Reference {
+pub(crate) struct Reference {
     process: Child,
-    dns: SocketAddr,
+    pub(crate) dns: SocketAddr,
+    /// The server's port is in the answers, so there is one at a time.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Drop for Reference {
@@ -414,7 +421,9 @@ impl Drop for Reference {
 }
 
 impl Reference {
-    fn start(program: &str) -> Self {
+    pub(crate) fn start(program: &str, more: &[String]) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // Ports that were free a moment ago; the address is this test's own.
         let port = || TcpListener::bind((ADDRESS, 0)).unwrap().local_addr().unwrap().port();
         let [dns, http, lan, wan] = [port(), port(), port(), port()];
@@ -430,10 +439,15 @@ impl Reference {
             format!("-serf-wan-port={wan}"),
             "-grpc-port=-1".to_owned(),
         ];
-        let mut process =
-            Process::new(program).args(["agent", "-dev"]).args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Process::new(program)
+            .args(["agent", "-dev"])
+            .args(flags)
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let reference = Self { process, dns: format!("{ADDRESS}:{dns}").parse().unwrap() };
+        let reference = Self { process, dns: format!("{ADDRESS}:{dns}").parse().unwrap(), _alone: alone };
         let mut lines = lines.map_while(Result::ok);
         assert!(lines.any(|line| line.contains("Synced node info")), "the real Consul did not start");
         // It must not block on a full pipe.
@@ -464,7 +478,7 @@ async fn answers_are_those_of_the_real_consul() {
         return;
     };
     let served = serve(config::Dns::default()).await;
-    let reference = Reference::start(&program);
+    let reference = Reference::start(&program, &[]);
     let mut differences = Vec::new();
     for asked in questions(QUESTIONS) {
         let (ours, theirs) = (lines(&asked.of(served.addr)), lines(&asked.of(reference.dns)));

@@ -5,10 +5,12 @@
 
 mod asking;
 mod bad_input;
+mod catalog;
 mod cluster;
 mod coexist;
 mod commands;
 mod dns;
+mod dns_recursors;
 mod events;
 mod hostile;
 mod kill;
@@ -16,8 +18,10 @@ mod nemesis;
 mod pool;
 mod pool_lan;
 mod pool_mixed;
+mod real_cli;
 mod recovery;
 mod rejoin;
 mod server;
+mod services;
 mod sim;
 mod support;

@@ -11,6 +11,7 @@ mod errand;
 mod monitor;
 mod poll;
 mod seat;
+mod services;
 mod stream;
 pub mod wire;
 
@@ -24,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::msg::{AgentKind, LaneId, Link, Msg, Place, Trouble};
+use crate::msg::{AgentKind, Interest, LaneId, Link, Msg, Place, Trouble};
 use crate::order::{Order, Probe};
 use backoff::Backoff;
 use connect::Found;
@@ -46,6 +47,7 @@ pub struct Client {
     seats: Seats,
     kicks: Vec<watch::Sender<u64>>,
     level: watch::Sender<Level>,
+    interest: watch::Sender<Interest>,
     tasks: JoinSet<()>,
     errands: errand::Errands,
 }
@@ -54,18 +56,21 @@ impl Client {
     /// Starts one lane for each place. Must be called in a tokio runtime.
     pub fn start(places: &[Settings], out: &mpsc::Sender<Msg>) -> Result<Self, http::Error> {
         let (level, _) = watch::channel(Level::Info);
+        let (interest, _) = watch::channel(Interest::default());
         let seats = Seats::new();
         let mut client = Self {
             seats: seats.clone(),
             kicks: Vec::new(),
             level,
+            interest,
             tasks: JoinSet::new(),
             errands: errand::Errands::new(places, out),
         };
         for (id, settings) in (0..=u8::MAX).zip(places) {
             let id = LaneId(id);
             let (kick, kicked) = watch::channel(0);
-            let wire = Wire::new(id, http::Client::new(settings)?, out.clone(), kicked);
+            let interest = client.interest.subscribe();
+            let wire = Wire::new(id, http::Client::new(settings)?, out.clone(), kicked, interest);
             let lane = Lane {
                 wire,
                 seats: seats.clone(),
@@ -96,6 +101,11 @@ impl Client {
 
     pub fn set_log_level(&self, level: Level) {
         self.level.send_replace(level);
+    }
+
+    /// Looks at this of the catalog from now on.
+    pub fn watch(&self, interest: Interest) {
+        self.interest.send_replace(interest);
     }
 
     /// Carries out what changes a cluster; what comes of it is a message with this number.

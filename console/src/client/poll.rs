@@ -1,5 +1,6 @@
 //! HashiCorp's agents, which push nothing: the same questions again and again, each at its own pace.
-//! At most eight connections at once, of the eight that an agent is asked for.
+//! At most eight connections at once: four questions are held or streams, what shows whether the agent is
+//! there has two of its own, and all others wait for one of two.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +15,8 @@ use shared::http::{Answer, Error, Request};
 use tokio::sync::watch::Receiver;
 
 use super::backoff::{self, Backoff};
-use super::monitor;
 use super::wire::{DEADLINE, Miss, Wire, denial, pause};
+use super::{monitor, services};
 use crate::msg::{Denial, Source, Trouble};
 use crate::polled::{Identity, Polled};
 
@@ -25,7 +26,7 @@ const COORDINATES: Duration = Duration::from_secs(15);
 /// Above so many members their list is asked for less often.
 const MANY: usize = 2_000;
 /// How long a blocking query may be held.
-const WAIT: Duration = Duration::from_secs(60);
+pub(super) const WAIT: Duration = Duration::from_secs(60);
 /// A question that the token may not ask is asked again: tokens are changed in place.
 const FORBIDDEN: Duration = Duration::from_secs(30);
 
@@ -54,12 +55,15 @@ pub(super) async fn poll(wire: &Wire, own: Option<Value>) -> Trouble {
         trouble = autopilot(wire) => trouble,
         trouble = own_again(wire) => trouble,
         trouble = checks(wire) => trouble,
+        trouble = services::names(wire) => trouble,
+        trouble = services::instances(wire) => trouble,
+        trouble = services::counts(wire) => trouble,
         trouble = monitor::monitor(wire) => trouble,
     }
 }
 
 /// Pace of one question: when to ask again after an answer, a refusal, a failure.
-struct Pace {
+pub(super) struct Pace {
     source: Source,
     period: Duration,
     /// No answer to this question means no answer at all.
@@ -70,14 +74,14 @@ struct Pace {
 }
 
 impl Pace {
-    fn new(wire: &Wire, source: Source, period: Duration) -> Self {
+    pub(super) fn new(wire: &Wire, source: Source, period: Duration) -> Self {
         let is_vital = matches!(source, Source::Leader | Source::Members);
         let (backoff, dice) = (Backoff::default(), SmallRng::from_os_rng());
         Self { source, period, is_vital, backoff, dice, kicks: wire.kicks() }
     }
 
     /// Tells what came of a question and waits until its next turn.
-    async fn turn(&mut self, wire: &Wire, outcome: Result<(), Miss>) -> Result<(), Trouble> {
+    pub(super) async fn turn(&mut self, wire: &Wire, outcome: Result<(), Miss>) -> Result<(), Trouble> {
         let wait = match outcome {
             Ok(()) => {
                 self.backoff.succeeded();
@@ -107,8 +111,14 @@ impl Pace {
     }
 }
 
-/// Asks one question within the deadline and decodes its answer.
-async fn ask<T: DeserializeOwned>(wire: &Wire, request: Request<'_>) -> Result<T, Miss> {
+/// Asks one question in its turn, within the deadline, and decodes its answer.
+pub(super) async fn ask<T: DeserializeOwned>(wire: &Wire, request: Request<'_>) -> Result<T, Miss> {
+    let _turn = wire.turn().await;
+    ask_at_once(wire, request).await
+}
+
+/// As [`ask`], on a connection of its own.
+async fn ask_at_once<T: DeserializeOwned>(wire: &Wire, request: Request<'_>) -> Result<T, Miss> {
     let answer = wire.ask(request.within(DEADLINE)).await?;
     match answer.status() {
         200..300 => Ok(answer.json().await?),
@@ -116,7 +126,7 @@ async fn ask<T: DeserializeOwned>(wire: &Wire, request: Request<'_>) -> Result<T
     }
 }
 
-async fn hand_on(wire: &Wire, polled: Polled) -> Result<(), Miss> {
+pub(super) async fn hand_on(wire: &Wire, polled: Polled) -> Result<(), Miss> {
     wire.polled(polled).await.map_err(Miss::Lost)
 }
 
@@ -124,7 +134,7 @@ async fn leader(wire: &Wire, shared: &Shared) -> Trouble {
     let mut pace = Pace::new(wire, Source::Leader, SECOND);
     loop {
         let outcome = async {
-            let address: String = ask(wire, wire.get("/v1/status/leader")).await?;
+            let address: String = ask_at_once(wire, wire.get("/v1/status/leader")).await?;
             shared.is_leaderless.store(address.is_empty(), Ordering::Relaxed);
             hand_on(wire, Polled::Leader(Some(address).filter(|address| !address.is_empty()))).await
         };
@@ -138,7 +148,7 @@ async fn members(wire: &Wire) -> Trouble {
     let mut pace = Pace::new(wire, Source::Members, SECOND);
     let mut has_wan = true;
     loop {
-        let outcome = match ask::<Option<Vec<_>>>(wire, wire.get("/v1/agent/members")).await {
+        let outcome = match ask_at_once::<Option<Vec<_>>>(wire, wire.get("/v1/agent/members")).await {
             Ok(members) => {
                 let members = members.unwrap_or_default();
                 pace.period = if members.len() > MANY { 5 * SECOND } else { SECOND };
@@ -168,7 +178,7 @@ async fn members(wire: &Wire) -> Trouble {
 }
 
 async fn wan_members(wire: &Wire) -> Result<(), Miss> {
-    let members = ask::<Option<Vec<_>>>(wire, wire.get("/v1/agent/members").query("wan", "1")).await?;
+    let members = ask_at_once::<Option<Vec<_>>>(wire, wire.get("/v1/agent/members").query("wan", "1")).await?;
     hand_on(wire, Polled::WanMembers(members.unwrap_or_default())).await
 }
 
@@ -216,6 +226,7 @@ async fn autopilot(wire: &Wire) -> Trouble {
     let mut pace = Pace::new(wire, Source::Autopilot, 2 * SECOND);
     loop {
         let outcome = async {
+            let _turn = wire.turn().await;
             let answer = wire.ask(wire.get("/v1/operator/autopilot/health").within(DEADLINE)).await?;
             match answer.status() {
                 // Consul: 429 says that a server is unhealthy, and which.

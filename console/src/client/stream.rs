@@ -1,5 +1,5 @@
 //! Our agents' event stream: read, resumed where it broke off, started anew when it cannot be.
-//! Checks are not in it and are watched beside it.
+//! Services and checks of the whole cluster are not in it and are watched beside it.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::connect::{is_stream, open_kinds, open_stream, trouble_of};
 use super::monitor::is_ours;
 use super::poll;
+use super::services;
 use super::wire::Wire;
 use crate::clock;
 use crate::msg::{Frame, Msg, Trouble};
@@ -54,6 +55,9 @@ pub(super) async fn follow(
         trouble = read(wire, answer, memory, level) => trouble,
         trouble = poll::own_once(wire) => trouble,
         trouble = poll::checks(wire) => trouble,
+        trouble = services::names(wire) => trouble,
+        trouble = services::instances(wire) => trouble,
+        trouble = services::counts(wire) => trouble,
         trouble = poll::coordinates(wire) => trouble,
         trouble = time(wire) => trouble,
     }

@@ -4,15 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shared::http::{Answer, Client, Error, Request};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::connect::trouble_of;
 use crate::clock;
-use crate::msg::{Denial, Frame, LaneId, Link, Msg, Source, Trouble};
+use crate::msg::{Denial, Frame, Interest, LaneId, Link, Msg, Source, Trouble};
 use crate::polled::Polled;
 
 /// The deadline of every request that is not meant to wait.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Connections for the questions that wait for each other.
+const TURNS: usize = 2;
 /// How long news may wait for the loop before its reader gives up.
 pub const HAND_ON: Duration = Duration::from_secs(5);
 
@@ -22,6 +24,8 @@ pub(super) struct Wire {
     http: Client,
     out: mpsc::Sender<Msg>,
     kick: watch::Receiver<u64>,
+    interest: watch::Receiver<Interest>,
+    turns: Semaphore,
     /// Lines that were dropped because the loop was busy, and of which it was not told yet.
     dropped: AtomicU64,
     /// Pieces of the stream that came.
@@ -29,8 +33,23 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(lane: LaneId, http: Client, out: mpsc::Sender<Msg>, kick: watch::Receiver<u64>) -> Self {
-        Self { lane, http, out, kick, dropped: AtomicU64::new(0), pieces: AtomicU64::new(0) }
+    pub(super) fn new(
+        lane: LaneId,
+        http: Client,
+        out: mpsc::Sender<Msg>,
+        kick: watch::Receiver<u64>,
+        interest: watch::Receiver<Interest>,
+    ) -> Self {
+        Self {
+            lane,
+            http,
+            out,
+            kick,
+            interest,
+            turns: Semaphore::new(TURNS),
+            dropped: AtomicU64::new(0),
+            pieces: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn lane(&self) -> LaneId {
@@ -54,6 +73,12 @@ impl Wire {
     pub(super) fn authority(&self) -> Option<&str> {
         let base = self.http.base();
         base.strip_prefix("http://")
+    }
+
+    /// A connection among those that several questions share. Dropping it lets the next one have it.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
     }
 
     /// Sends a request and times its answer, up to the head of it.
@@ -126,6 +151,11 @@ impl Wire {
     /// Kicks that came before now are served by what comes now.
     pub(super) fn forget_kicks(&mut self) {
         self.kick.mark_unchanged();
+    }
+
+    /// What of the catalog is worth asking for, as it changes.
+    pub(super) fn interest(&self) -> watch::Receiver<Interest> {
+        self.interest.clone()
     }
 
     /// The kicks for one who serves each of them alone.

@@ -144,7 +144,11 @@ fn checks(model: &Model, rows: &mut Vec<Concern>) {
         if check.id == "serfHealth" && member.is_some_and(|m| m.state.status == MemberStatus::Failed) {
             continue;
         }
-        let mut row = concern(mark, "check", check.subject(), format!("{}  {}", check.node, check.output), check.since);
+        let flaps = check.flaps(model.now).map_or(String::new(), |count| format!(", flapped {count}x in 10m"));
+        let text = format!("{}  {}{flaps}", check.node, check.output);
+        let (mark, what) = if check.is_maintenance() { (Mark::Suspect, "maint") } else { (mark, "check") };
+        let subject = if check.service.is_empty() && what == "maint" { check.node.as_str() } else { check.subject() };
+        let mut row = concern(mark, what, subject, text, check.since);
         row.member = member.map(|m| m.state.name.clone());
         rows.push(row);
     }
@@ -161,6 +165,9 @@ fn denials(model: &Model, rows: &mut Vec<Concern>) {
             Source::Coordinates => ("coordinates", "round trips are not known"),
             Source::Checks if model.checks.known => ("checks", "they are shown as they were"),
             Source::Checks => ("checks", "they are not known"),
+            Source::Services if model.services.known => ("services", "they are shown as they were"),
+            Source::Services => ("services", "they are not known"),
+            Source::Instances => ("instances", "those of some services are not known"),
             Source::Monitor => ("monitor", "no log and no votes"),
             Source::Events => ("events", "nothing comes live"),
             Source::Identity | Source::Stats => ("agent", "its own Raft state is not known"),

@@ -1,9 +1,18 @@
-//! Health checks of the whole datacenter, worst first.
+//! Health checks of the whole datacenter, worst first, each with what it was in the last minutes.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use shared::time::WallTime;
 
 use super::list::ListState;
+use super::strip::{Past, SPAN_US, Unseen};
+
+/// The checks that stand for maintenance: of a node, and of a service before its ID.
+const NODE_MAINTENANCE: &str = "_node_maintenance";
+const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
+/// So many turns within the span of a strip are worth a word.
+const FLAPS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Health {
@@ -23,6 +32,15 @@ impl Health {
             _ => Self::Other,
         }
     }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Passing => "passing",
+            Self::Other => "?",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,12 +50,15 @@ pub struct Check {
     pub name: String,
     /// Empty for a check of the node itself.
     pub service: String,
+    /// As `service`.
+    pub service_id: String,
     pub health: Health,
     /// The status as it came.
     pub status: String,
     pub output: String,
     /// Since when it has this status; none when it had it before we came.
     pub since: Option<WallTime>,
+    pub past: Past,
 }
 
 /// Node and check ID.
@@ -48,14 +69,39 @@ impl Check {
     pub fn subject(&self) -> &str {
         if self.service.is_empty() { &self.id } else { &self.service }
     }
+
+    /// It stands for maintenance, which somebody meant.
+    pub fn is_maintenance(&self) -> bool {
+        is_maintenance(&self.id)
+    }
+
+    /// How often it turned lately, when that is worth a word.
+    pub fn flaps(&self, now: WallTime) -> Option<usize> {
+        let since = now.micros() - i64::try_from(SPAN_US).unwrap_or(i64::MAX);
+        Some(self.past.count(WallTime::from_micros(since))).filter(|count| *count >= FLAPS)
+    }
+}
+
+pub fn is_maintenance(id: &str) -> bool {
+    id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE)
+}
+
+/// The ID of the check that stands for maintenance: of a service instance, else of the node.
+pub fn maintenance_id(service_id: Option<&str>) -> String {
+    service_id.map_or(NODE_MAINTENANCE.to_owned(), |id| format!("{SERVICE_MAINTENANCE}{id}"))
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Checks {
     /// Worst first, then by node and ID.
     rows: Vec<Check>,
+    /// Where in `rows`, by node and check ID.
+    index: HashMap<String, HashMap<String, usize>>,
+    /// The worst by node and service ID; that of the node's own checks has none.
+    worst: HashMap<String, HashMap<String, Health>>,
     /// They have been answered at least once.
     pub known: bool,
+    pub unseen: Unseen,
     pub list: ListState<CheckKey>,
 }
 
@@ -68,35 +114,75 @@ impl Checks {
         self.rows.get(self.list.at)
     }
 
+    pub fn find(&self, node: &str, id: &str) -> Option<&Check> {
+        self.index.get(node)?.get(id).map(|at| &self.rows[*at])
+    }
+
     pub fn count(&self, health: Health) -> usize {
         self.rows.iter().filter(|check| check.health == health).count()
     }
 
+    /// How an instance is: the worst of its own checks and its node's. One without any is passing.
+    pub fn of_instance(&self, node: &str, service_id: &str) -> Health {
+        let Some(worst) = self.worst.get(node) else { return Health::Passing };
+        let of = |id: &str| worst.get(id).copied().unwrap_or(Health::Passing);
+        of("").min(of(service_id))
+    }
+
+    /// Whether an instance is in maintenance, or with no ID the node.
+    pub fn is_kept(&self, node: &str, service_id: Option<&str>) -> bool {
+        self.find(node, &maintenance_id(service_id)).is_some()
+    }
+
     /// Takes the whole answer; returns what changed from a known status, as `(check, status before)`.
     pub fn replace(&mut self, mut rows: Vec<Check>, at: WallTime) -> Vec<(Check, String)> {
+        self.unseen.ends(at);
         let mut changed = Vec::new();
-        let before: std::collections::HashMap<(&str, &str), &Check> =
-            self.rows.iter().map(|check| ((check.node.as_str(), check.id.as_str()), check)).collect();
         for row in &mut rows {
-            match before.get(&(row.node.as_str(), row.id.as_str())) {
-                Some(old) if old.status == row.status => row.since = old.since,
-                Some(old) => {
-                    row.since = Some(at);
-                    changed.push((row.clone(), old.status.clone()));
-                }
+            let before = self.index.get(&row.node).and_then(|ids| ids.get(&row.id)).copied();
+            let Some(old) = before.and_then(|at| self.rows.get_mut(at)) else {
                 // New since we look: its status is as new as it.
-                None => row.since = self.known.then_some(at),
+                row.since = self.known.then_some(at);
+                row.past = Past::new(at, row.health);
+                continue;
+            };
+            row.past = std::mem::replace(&mut old.past, Past::new(at, row.health));
+            row.since = old.since;
+            if old.status != row.status {
+                row.since = Some(at);
+                row.past.turn(at, row.health);
+                changed.push((row.clone(), old.status.clone()));
             }
         }
         rows.sort_by(|a, b| (a.health, &a.node, &a.id).cmp(&(b.health, &b.node, &b.id)));
         self.rows = rows;
         self.known = true;
+        self.enter();
         changed
     }
 
+    fn enter(&mut self) {
+        self.index.clear();
+        self.worst.clear();
+        for (at, check) in self.rows.iter().enumerate() {
+            if !self.index.contains_key(&check.node) {
+                self.index.insert(check.node.clone(), HashMap::new());
+                self.worst.insert(check.node.clone(), HashMap::new());
+            }
+            if let Some(ids) = self.index.get_mut(&check.node) {
+                ids.insert(check.id.clone(), at);
+            }
+            // The first one is the worst: so they are sorted.
+            if let Some(worst) = self.worst.get_mut(&check.node)
+                && !worst.contains_key(&check.service_id)
+            {
+                worst.insert(check.service_id.clone(), check.health);
+            }
+        }
+    }
+
     pub fn clear(&mut self) {
-        self.rows.clear();
-        self.known = false;
+        *self = Self { list: std::mem::take(&mut self.list), ..Self::default() };
     }
 
     pub fn settle(&mut self, page: usize) {
@@ -120,10 +206,12 @@ mod tests {
             id: "serfHealth".into(),
             name: "Serf Health Status".into(),
             service: String::new(),
+            service_id: String::new(),
             health: Health::parse(status),
             status: status.into(),
             output: String::new(),
             since: None,
+            past: Past::new(WallTime::from_micros(0), Health::parse(status)),
         }
     }
 
@@ -138,5 +226,31 @@ mod tests {
         assert_eq!(changed[0].1, "passing");
         assert_eq!(checks.rows()[0].since, Some(t2));
         assert_eq!(checks.replace(vec![check("a", "critical")], t2).len(), 0);
+    }
+
+    #[test]
+    fn an_instance_is_as_bad_as_the_worst_of_its_own_checks_and_its_nodes() {
+        let of = |id: &str, service: &str, status: &str| Check {
+            id: id.into(),
+            service: service.into(),
+            service_id: service.into(),
+            ..check("a", status)
+        };
+        let mut checks = Checks::default();
+        let rows = vec![of("serfHealth", "", "warning"), of("1", "web", "passing"), of("2", "web", "critical")];
+        checks.replace(rows, WallTime::from_micros(1));
+        assert_eq!(checks.of_instance("a", "web"), Health::Critical);
+        assert_eq!(checks.of_instance("a", "db"), Health::Warning);
+        assert_eq!(checks.of_instance("b", "db"), Health::Passing);
+    }
+
+    #[test]
+    fn a_check_that_turns_again_and_again_is_told_of() {
+        let mut checks = Checks::default();
+        for (at, status) in (1..).zip(["passing", "critical", "passing", "critical"]) {
+            checks.replace(vec![check("a", status)], WallTime::from_micros(at * 1_000_000));
+        }
+        assert_eq!(checks.rows()[0].flaps(WallTime::from_micros(9_000_000)), Some(3));
+        assert_eq!(checks.rows()[0].flaps(WallTime::from_micros(700_000_000)), None);
     }
 }

@@ -8,6 +8,7 @@ use super::Model;
 use super::panes::Pane;
 use super::risk::{self, Cost};
 use super::seats;
+use super::upkeep::{self, Kept};
 use crate::msg::{Act, Identity, Place, Screen};
 use crate::order::{Order, Probe, Seen};
 
@@ -36,6 +37,8 @@ pub enum Field {
     Cancel,
     Do,
     Target,
+    Scope,
+    Reason,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +58,12 @@ pub struct Dialog {
     pub server: String,
     /// The Raft ID of who is to lead; none leaves it to the leader.
     pub target: Option<String>,
+    /// The service instance that maintenance is about, unless it is the whole node.
+    pub kept: Option<Kept>,
+    pub is_whole_node: bool,
+    /// Into maintenance, not out of it.
+    pub enables: bool,
+    pub reason: String,
     /// What keeps it from being carried out, as of the last settling.
     pub obstacle: Option<String>,
     /// Typed to go on.
@@ -72,7 +81,7 @@ impl Dialog {
     pub fn new(act: Act, subject: String) -> Self {
         let focus = match act {
             Act::Join => Field::Address,
-            Act::Transfer => Field::Do,
+            Act::Transfer | Act::Maintain => Field::Do,
             _ => Field::Cancel,
         };
         Self {
@@ -84,6 +93,10 @@ impl Dialog {
             prune: act == Act::Prune,
             server: String::new(),
             target: None,
+            kept: None,
+            is_whole_node: false,
+            enables: true,
+            reason: String::new(),
             obstacle: None,
             word: String::new(),
             focus,
@@ -99,6 +112,12 @@ impl Dialog {
             Act::Join => &[Field::Address, Field::Pool, Field::Cancel, Field::Do],
             Act::Leave => &[Field::Address, Field::Cancel, Field::Do],
             Act::ForceLeave => &[Field::Prune, Field::Cancel, Field::Do],
+            Act::Maintain => match (self.kept.is_some(), self.enables) {
+                (true, true) => &[Field::Scope, Field::Reason, Field::Address, Field::Cancel, Field::Do],
+                (true, false) => &[Field::Scope, Field::Address, Field::Cancel, Field::Do],
+                (false, true) => &[Field::Reason, Field::Address, Field::Cancel, Field::Do],
+                (false, false) => &[Field::Address, Field::Cancel, Field::Do],
+            },
             Act::Transfer => &[Field::Target, Field::Cancel, Field::Do],
             Act::Prune | Act::RemovePeer => &[Field::Cancel, Field::Do],
         }
@@ -115,6 +134,7 @@ impl Dialog {
     pub fn typed(&mut self) -> Option<&mut String> {
         match (self.focus, &self.demand) {
             (Field::Address, _) => Some(&mut self.address),
+            (Field::Reason, _) => Some(&mut self.reason),
             (_, Demand::Words(_)) => Some(&mut self.word),
             _ => None,
         }
@@ -143,10 +163,16 @@ impl Dialog {
         match self.act {
             Act::Join => !self.address.trim().is_empty(),
             // An order to leave makes whoever gets it leave.
-            Act::Leave => matches!(&self.seen, Some(Seen::Agent(found)) if found.node == self.subject),
+            Act::Leave => self.is_own(),
+            Act::Maintain => self.is_own() && self.obstacle.is_none(),
             Act::ForceLeave | Act::Prune => true,
             Act::Transfer | Act::RemovePeer => self.obstacle.is_none(),
         }
+    }
+
+    /// Who answers there is the node's own agent.
+    fn is_own(&self) -> bool {
+        matches!(&self.seen, Some(Seen::Agent(found)) if found.node == self.subject)
     }
 
     /// What should be looked at for what is written now.
@@ -157,7 +183,7 @@ impl Dialog {
         }
         match self.act {
             Act::Join => Some(Probe::Gossip { address: gossip_address(address, self.pool) }),
-            Act::Leave => Some(Probe::Agent { address: address.to_owned() }),
+            Act::Leave | Act::Maintain => Some(Probe::Agent { address: address.to_owned() }),
             _ => None,
         }
     }
@@ -165,7 +191,7 @@ impl Dialog {
     /// The seats it takes away, when it is about a server.
     pub fn cost(&self, model: &Model) -> Option<Cost> {
         match self.act {
-            Act::Join | Act::Transfer => None,
+            Act::Join | Act::Transfer | Act::Maintain => None,
             Act::RemovePeer => risk::leaving(&model.servers, &self.server, true),
             Act::Leave => risk::leaving(&model.servers, &self.subject, false),
             Act::ForceLeave | Act::Prune => risk::leaving(&model.servers, &self.subject, true),
@@ -174,7 +200,7 @@ impl Dialog {
 
     /// What it takes, as things are now.
     pub fn demanded(&self, model: &Model) -> Demand {
-        if matches!(self.act, Act::Join | Act::Transfer) {
+        if matches!(self.act, Act::Join | Act::Transfer | Act::Maintain) {
             return Demand::Enter;
         }
         let cost = self.cost(model);
@@ -201,7 +227,12 @@ impl Dialog {
 
     /// How things are now; see [`Self::settle`].
     pub fn look_around(&mut self, model: &Model) {
-        self.obstacle = seats::obstacle(self, model);
+        self.obstacle = match self.act {
+            // What was ordered makes it so.
+            Act::Maintain if self.ordered.is_some() => None,
+            Act::Maintain => upkeep::obstacle(model, self),
+            _ => seats::obstacle(self, model),
+        };
         self.settle(self.demanded(model));
     }
 
@@ -234,13 +265,23 @@ impl Dialog {
             }
             Act::Leave => {
                 let lose_quorum = self.demand == Demand::Words(LOSE_QUORUM.to_owned());
-                let address = Some(self.address.trim().to_owned()).filter(|address| *address != place(model));
-                (Place { address, ..here }, Order::Leave { lose_quorum })
+                (self.own_agent(model), Order::Leave { lose_quorum })
+            }
+            Act::Maintain => {
+                let service = upkeep::scope(self).map(|kept| kept.id.clone());
+                let (enable, reason) = (self.enables, self.reason.trim().to_owned());
+                (self.own_agent(model), Order::Maintain { service, enable, reason })
             }
             Act::ForceLeave | Act::Prune => (here, Order::ForceLeave { node: self.subject.clone(), prune: self.prune }),
             Act::Transfer => (here, Order::Transfer { to: self.target.clone() }),
             Act::RemovePeer => (here, Order::RemovePeer { id: self.server.clone() }),
         }
+    }
+
+    /// The agent at the address that is written here.
+    fn own_agent(&self, model: &Model) -> Place {
+        let address = Some(self.address.trim().to_owned()).filter(|address| *address != place(model));
+        Place { lane: model.active, address }
     }
 }
 
@@ -283,7 +324,7 @@ pub fn own_place(model: &Model, node: &str) -> (String, Option<Identity>) {
 pub fn objection(act: Act, name: &str, status: MemberStatus) -> Option<String> {
     let word = super::members::status_word(status);
     match (act, status) {
-        (Act::Join | Act::Transfer | Act::RemovePeer, _)
+        (Act::Join | Act::Transfer | Act::RemovePeer | Act::Maintain, _)
         | (Act::Leave, MemberStatus::Alive | MemberStatus::Suspect)
         | (Act::ForceLeave, MemberStatus::Failed | MemberStatus::Leaving)
         | (Act::Prune, MemberStatus::Left | MemberStatus::Failed) => None,
@@ -303,7 +344,8 @@ pub fn subject(model: &Model) -> Option<String> {
         }
         Pane::Attention => model.attention.selected()?.member.clone(),
         Pane::Checks => model.checks.selected().map(|check| check.node.clone()),
-        Pane::Elections | Pane::Journal | Pane::Recent => None,
+        Pane::Instances => model.instances.selected().map(|row| row.node.clone()),
+        Pane::Elections | Pane::Journal | Pane::Recent | Pane::Services => None,
     }
 }
 
@@ -311,6 +353,9 @@ pub fn subject(model: &Model) -> Option<String> {
 pub fn applies(model: &Model, act: Act) -> bool {
     if act == Act::Join {
         return true;
+    }
+    if act == Act::Maintain {
+        return upkeep::target(model).is_some_and(|(node, _)| upkeep::objection(model, &node).is_none());
     }
     if matches!(act, Act::Transfer | Act::RemovePeer) {
         return model.screen == Screen::Raft && seats::objection(model, act).is_none();

@@ -57,8 +57,14 @@ impl Filter {
     /// Whether a row passes. `field(name)` gives one field's text, `all` every text that a bare word
     /// is looked for in.
     pub fn admits<'r>(&self, field: impl Fn(&str) -> Option<&'r str>, all: &[&'r str]) -> bool {
+        self.admits_by(|name, value| field(name).is_some_and(|text| is(text, value)), all)
+    }
+
+    /// As [`Self::admits`], for rows of which a field may hold several texts: `has` says whether one of them
+    /// is this value, which is in lower case.
+    pub fn admits_by(&self, has: impl Fn(&str, &str) -> bool, all: &[&str]) -> bool {
         self.alternatives.is_empty()
-            || self.alternatives.iter().any(|terms| terms.iter().all(|term| term.admits(&field, all)))
+            || self.alternatives.iter().any(|terms| terms.iter().all(|term| term.admits(&has, all)))
     }
 
     fn parse(&mut self) {
@@ -97,13 +103,18 @@ impl Term {
         Some(Self { field, value: value.to_lowercase(), negated })
     }
 
-    fn admits<'r>(&self, field: &impl Fn(&str) -> Option<&'r str>, all: &[&'r str]) -> bool {
+    fn admits(&self, has: &impl Fn(&str, &str) -> bool, all: &[&str]) -> bool {
         let found = match &self.field {
-            Some(name) => field(name).is_some_and(|text| text.to_lowercase() == self.value),
+            Some(name) => has(name, &self.value),
             None => all.iter().any(|text| contains(text, &self.value)),
         };
         found != self.negated
     }
+}
+
+/// Whether `text` is `value` (lower case), whatever the case of its letters.
+pub fn is(text: &str, value: &str) -> bool {
+    text.to_lowercase() == value
 }
 
 /// Whether `text` holds `needle` (lower case), whatever the case of ASCII letters, without copying.

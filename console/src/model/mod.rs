@@ -8,6 +8,7 @@ pub mod checks;
 pub mod dialog;
 pub mod elections;
 pub mod filter;
+pub mod instances;
 pub mod journal;
 pub mod list;
 pub mod mark;
@@ -21,7 +22,10 @@ pub mod recovery;
 pub mod risk;
 pub mod seats;
 pub mod servers;
+pub mod services;
+pub mod strip;
 pub mod timeline;
+pub mod upkeep;
 pub mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use shared::event::Event;
 use shared::time::WallTime;
 
-use crate::msg::{AgentKind, Denial, Identity, LaneId, Link, Screen, Source};
+use crate::msg::{AgentKind, Denial, Identity, Interest, LaneId, Link, Screen, Source};
 use panes::{Needs, Pane, Room};
 use verdict::{Impact, Verdict};
 
@@ -126,6 +130,10 @@ pub struct Model {
     pub members: members::Members,
     pub raft: raft::Raft,
     pub checks: checks::Checks,
+    pub services: services::Services,
+    pub instances: instances::Instances,
+    /// What was last asked to be looked at.
+    pub interest: Interest,
     pub journal: journal::Journal,
     /// Questions that were refused, with how.
     pub denials: BTreeMap<Source, Denial>,
@@ -236,6 +244,8 @@ impl Model {
     pub fn filter(&self) -> Option<&filter::Filter> {
         match self.screen {
             Screen::Members => Some(&self.members.filter),
+            Screen::Services if self.pane() == Pane::Instances => Some(&self.instances.filter),
+            Screen::Services => Some(&self.services.filter),
             Screen::Events => Some(&self.journal.filter),
             Screen::Overview | Screen::Raft => None,
         }
@@ -244,6 +254,8 @@ impl Model {
     pub fn filter_mut(&mut self) -> Option<&mut filter::Filter> {
         match self.screen {
             Screen::Members => Some(&mut self.members.filter),
+            Screen::Services if self.pane() == Pane::Instances => Some(&mut self.instances.filter),
+            Screen::Services => Some(&mut self.services.filter),
             Screen::Events => Some(&mut self.journal.filter),
             Screen::Overview | Screen::Raft => None,
         }

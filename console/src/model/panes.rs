@@ -15,6 +15,8 @@ pub enum Pane {
     Replication,
     Elections,
     Journal,
+    Services,
+    Instances,
 }
 
 /// Rows of furniture: header, tabs, verdict above; status and footer below.
@@ -54,6 +56,7 @@ pub fn of(screen: Screen, room: Room) -> &'static [Pane] {
         (Screen::Overview, _) => &[Pane::Servers, Pane::Attention, Pane::Checks, Pane::Recent],
         (Screen::Members, _) => &[Pane::Members],
         (Screen::Raft, _) => &[Pane::Replication, Pane::Elections],
+        (Screen::Services, _) => &[Pane::Services, Pane::Instances],
         (Screen::Events, _) => &[Pane::Journal],
     }
 }
@@ -107,6 +110,21 @@ pub fn raft(body: u16, room: Room, needs: Needs) -> Raft {
     let left = body.saturating_sub(replication + timeline);
     let detail = if left >= 14 { (left / 2).min(10) } else { 0 };
     Raft { replication, timeline, elections: left - detail, detail }
+}
+
+/// Columns of the list of services where the instances stand beside it.
+pub fn services_width(width: u16) -> u16 {
+    (width * 2 / 5).clamp(44, 72)
+}
+
+/// Height of the list of services where it stands above the instances; the rest is theirs.
+pub fn services_height(body: u16, services: usize) -> u16 {
+    bounded(services + 3, 5, (body / 2).max(5))
+}
+
+/// Lines about the selected instance below the others, where there is room.
+pub fn instance_lines(height: u16) -> u16 {
+    if height >= 9 { 4 } else { 0 }
 }
 
 fn bounded(rows: usize, least: u16, most: u16) -> u16 {

@@ -68,7 +68,12 @@ impl History {
     }
 
     pub fn keep_model(&mut self, model: Model) {
-        let rows = model.members.count(shared::event::Pool::Lan) + model.journal.len() + 1;
+        let rows = model.members.count(shared::event::Pool::Lan)
+            + model.journal.len()
+            + model.checks.rows().len()
+            + model.services.count()
+            + model.instances.count()
+            + 1;
         self.models.push_back((self.next(), Box::new(model)));
         while self.models.len() > 2 && self.models.len() * rows > MODELS_MAX {
             self.models.pop_front();

@@ -85,6 +85,14 @@ impl Pursuit {
             Act::ForceLeave => format!("force-leave {subject}"),
             Act::Prune => format!("prune {subject}"),
             Act::Transfer => "transfer of the leadership".to_owned(),
+            Act::Maintain => {
+                let enables = matches!(self.order, Order::Maintain { enable: true, .. });
+                let what = match &self.order {
+                    Order::Maintain { service: Some(id), .. } => format!("{id} on {subject}"),
+                    _ => subject.clone(),
+                };
+                format!("{} of {what}", if enables { "maintenance" } else { "end of the maintenance" })
+            }
             Act::RemovePeer => format!("removal of {subject} from Raft"),
         }
     }

@@ -2,11 +2,11 @@
 
 use shared::event::Level;
 
-use super::{dialog, recovery};
-use crate::model::members::Members;
+use super::{copy, dialog, recovery};
+use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane};
-use crate::model::{Model, Overlay};
-use crate::msg::{Action, Effect, LaneId, Motion, Screen, Span};
+use crate::model::{Model, Overlay, Remark};
+use crate::msg::{Action, Copied, Effect, LaneId, Motion, Screen, Span};
 
 pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     model.dirty = true;
@@ -26,7 +26,8 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::FilterOpen | Action::FilterPut(_) | Action::FilterErase | Action::FilterWipe | Action::FilterKeep => {
             filter(model, action)
         }
-        Action::SortNext | Action::SortReverse => sort(&mut model.members, action),
+        Action::SortNext | Action::SortReverse => sort(model, action),
+        Action::Copy(what) => return copied(model, what),
         Action::Freeze if model.journal.follow => model.journal.freeze(),
         Action::Freeze | Action::Follow => model.journal.follow(),
         Action::LevelNext => return level(model),
@@ -115,6 +116,16 @@ fn go(model: &mut Model, motion: Motion) {
             list.go(motion, len, |at| model.raft.elections.shown_at(at).map(|row| row.key()));
             model.raft.elections.list = list;
         }
+        Pane::Services => {
+            let (len, mut list) = (model.services.shown(), model.services.list.clone());
+            list.go(motion, len, |at| model.services.shown_at(at).map(|row| row.name.clone()));
+            model.services.list = list;
+        }
+        Pane::Instances => {
+            let (len, mut list) = (model.instances.shown(), model.instances.list.clone());
+            list.go(motion, len, |at| model.instances.shown_at(at).map(|row| row.place()));
+            model.instances.list = list;
+        }
         Pane::Journal => model.journal.go(motion),
         Pane::Recent => {}
     }
@@ -131,6 +142,14 @@ fn open(model: &mut Model) {
         Pane::Attention => model.attention.selected().is_some(),
         Pane::Checks => model.checks.selected().is_some(),
         Pane::Members => model.members.selected().is_some(),
+        // Its instances are what there is of a service.
+        Pane::Services => {
+            if model.services.selected().is_some() {
+                model.focus.insert(Screen::Services, 1);
+            }
+            return;
+        }
+        Pane::Instances => model.instances.selected().is_some(),
         Pane::Elections => model.raft.elections.selected().is_some(),
         Pane::Journal => {
             if model.journal.follow && model.journal.selected().is_some() {
@@ -160,6 +179,8 @@ fn back(model: &mut Model) {
     }
     if model.zoomed {
         model.zoomed = false;
+    } else if model.pane() == Pane::Instances {
+        model.focus.insert(Screen::Services, 0);
     }
 }
 
@@ -180,17 +201,42 @@ fn filter(model: &mut Model, action: Action) {
 fn refilter(model: &mut Model) {
     match model.screen {
         Screen::Members => model.members.disorder(),
+        Screen::Services if model.pane() == Pane::Instances => model.instances.disorder(),
+        Screen::Services => model.services.disorder(),
         Screen::Events => model.journal.choose(),
         Screen::Overview | Screen::Raft => {}
     }
 }
 
-fn sort(members: &mut Members, action: Action) {
-    match action {
-        Action::SortNext => members.sort = members.sort.next(),
-        _ => members.reversed = !members.reversed,
+fn sort(model: &mut Model, action: Action) {
+    let is_next = action == Action::SortNext;
+    match model.pane() {
+        Pane::Services => {
+            let it = &mut model.services;
+            (it.sort, it.reversed) = if is_next { (it.sort.next(), it.reversed) } else { (it.sort, !it.reversed) };
+            it.disorder();
+        }
+        Pane::Instances => {
+            let it = &mut model.instances;
+            (it.sort, it.reversed) = if is_next { (it.sort.next(), it.reversed) } else { (it.sort, !it.reversed) };
+            it.disorder();
+        }
+        _ => {
+            let it = &mut model.members;
+            (it.sort, it.reversed) = if is_next { (it.sort.next(), it.reversed) } else { (it.sort, !it.reversed) };
+            it.disorder();
+        }
     }
-    members.disorder();
+}
+
+fn copied(model: &mut Model, what: Copied) -> Vec<Effect> {
+    let text = copy::text(model, what);
+    let (mark, said) = match &text {
+        Some(text) => (Mark::Good, format!("copied: {text}")),
+        None => (Mark::Unknown, "nothing of this row can be copied like that".to_owned()),
+    };
+    model.remark = Some(Remark { at: model.now, mark, text: said });
+    text.map(Effect::Copy).into_iter().collect()
 }
 
 /// From info first to more, then round to less.

@@ -4,7 +4,7 @@
 use shared::event::{Level, Pool};
 use shared::time::WallTime;
 
-use super::pursue;
+use super::{pursue, upkeep};
 use crate::model::dialog::{self, Demand, Dialog, Field};
 use crate::model::journal::{Kind, News};
 use crate::model::mark::Mark;
@@ -16,8 +16,19 @@ use crate::order::{Probe, Seen};
 
 /// Opens the dialog of an act on what is selected, or says why there is none.
 pub(super) fn ask(model: &mut Model, act: Act) -> Vec<Effect> {
-    if matches!(act, Act::Transfer | Act::RemovePeer) {
-        return ask_of_seat(model, act);
+    match act {
+        Act::Transfer | Act::RemovePeer => return ask_of_seat(model, act),
+        Act::Maintain => {
+            return match upkeep::ask(model) {
+                Ok(dialog) => {
+                    let probe = dialog.probe().filter(|_| dialog.seen.is_none());
+                    open(model, dialog);
+                    look(model, probe)
+                }
+                Err(why) => refuse(model, why),
+            };
+        }
+        _ => {}
     }
     let name = if act == Act::Join { Some(String::new()) } else { dialog::subject(model) };
     let Some(name) = name else {
@@ -123,6 +134,7 @@ fn put(model: &mut Model, c: char) -> Vec<Effect> {
         }
         (Field::Prune, ' ') => dialog.prune = !dialog.prune,
         (Field::Target, ' ' | 'h' | 'l') => turn_target(model),
+        (Field::Scope, ' ' | 'h' | 'l') => upkeep::turn_scope(model),
         (focus, 'y') if dialog.demand == Demand::Yes && focus != Field::Address => {
             return if dialog.is_unlocked() { go(model) } else { Vec::new() };
         }
@@ -180,7 +192,11 @@ fn press(model: &mut Model) -> Vec<Effect> {
             turn_target(model);
             Vec::new()
         }
-        Field::Address => {
+        Field::Scope => {
+            upkeep::turn_scope(model);
+            Vec::new()
+        }
+        Field::Address | Field::Reason => {
             dialog.turn(1);
             Vec::new()
         }

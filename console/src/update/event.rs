@@ -139,6 +139,10 @@ fn happens(model: &mut Model, at: WallTime, event: Event, told: bool) {
         Body::Replication(ReplicationEvent::Progress(progress)) => {
             followed(model, at, &progress);
         }
+        Body::Service(_) if told => {}
+        Body::Service(body) => story::service(model, time, &node, &body),
+        // The checks of the whole cluster come from its catalog, and are told from there.
+        Body::Check(_) => {}
         Body::User(_) if told => {}
         Body::User(body) => story::user(model, time, &node, &body),
         Body::Log(_) if told => {}

@@ -38,6 +38,7 @@ pub(super) fn link(model: &mut Model, id: LaneId, at: WallTime, link: Link) -> b
     if was_live && !matches!(link, Link::Live { .. }) && id == model.active {
         model.raft.timeline.unseen(at);
         model.raft.lost_sight(at);
+        model.checks.unseen.begins(at);
     }
     let Some(lane) = model.lane_mut(id) else { return false };
     let goes_live = matches!(link, Link::Live { .. });

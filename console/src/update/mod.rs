@@ -4,6 +4,8 @@
 //! shows; all end in the same model. `action` is what keys mean, `settle` brings lists up to date.
 
 mod action;
+mod catalog;
+mod copy;
 mod dialog;
 mod event;
 mod fact;
@@ -18,6 +20,7 @@ mod pursue;
 mod recovery;
 mod settle;
 mod story;
+mod upkeep;
 
 use crate::model::Model;
 use crate::msg::{Action, Effect, LaneId, Msg};
@@ -36,7 +39,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             // In the past one can look around; nothing that is asked for there reaches anybody.
             Some(past) => {
                 let mut effects = action::act(past, action);
-                effects.retain(|effect| matches!(effect, Effect::Quit | Effect::Suspend));
+                effects.retain(|effect| matches!(effect, Effect::Quit | Effect::Suspend | Effect::Copy(_)));
                 model.dirty = true;
                 effects
             }

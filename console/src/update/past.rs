@@ -44,6 +44,7 @@ pub(super) fn leap(model: &mut Model, leap: Leap) {
         _ => match screen {
             Screen::Raft => step.kind == Kind::Raft,
             Screen::Members => step.kind == Kind::Gossip,
+            Screen::Services => step.kind == Kind::Check,
             Screen::Overview | Screen::Events => true,
         },
     };
@@ -106,6 +107,8 @@ fn stand(to: &mut Model, from: &Model) {
     to.members.stand_as(&from.members);
     to.raft.list = from.raft.list.clone();
     to.checks.list = from.checks.list.clone();
+    to.services.stand_as(&from.services);
+    to.instances.stand_as(&from.instances);
     (to.dialog, to.remark) = (None, None);
     to.dirty = true;
 }

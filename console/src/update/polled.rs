@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use shared::api::agent::AgentMember;
 use shared::api::coordinate::CoordinateEntry;
-use shared::api::health::HealthCheck;
-use shared::event::{Level, MemberState, MemberStatus, Pool, Role};
+use shared::event::{MemberState, MemberStatus, Pool, Role};
 use shared::time::WallTime;
 
-use super::{fact, member, story};
+use super::{catalog, fact, member, story};
 use crate::model::Model;
-use crate::model::checks::{Check, Health};
-use crate::model::journal::{Kind, News};
 use crate::model::mark::Mark;
 use crate::model::members::Member;
 use crate::model::raft::{Gap, Leader, Leading, Peer};
@@ -58,7 +55,9 @@ pub(super) fn polled(model: &mut Model, lane: LaneId, at: WallTime, polled: Poll
         Polled::Members(members) => take_members(model, at, Pool::Lan, members),
         Polled::WanMembers(members) => take_members(model, at, Pool::Wan, members),
         Polled::Coordinates(rows) => coordinates(model, &rows),
-        Polled::Checks(checks) => take_checks(model, at, checks),
+        Polled::Checks(checks) => catalog::checks(model, at, checks),
+        Polled::Services(services) => catalog::services(model, services),
+        Polled::Instances { service, entries } => catalog::instances(model, &service, entries),
         Polled::Stats(stats) => take_stats(model, at, &stats),
         Polled::MonitorLine(text) => return fact::line(model, at, &text),
     }
@@ -76,6 +75,8 @@ fn source(polled: &Polled) -> Option<Source> {
         Polled::WanMembers(_) => Source::WanMembers,
         Polled::Coordinates(_) => Source::Coordinates,
         Polled::Checks(_) => Source::Checks,
+        Polled::Services(_) => Source::Services,
+        Polled::Instances { .. } => Source::Instances,
         Polled::Stats(_) => Source::Stats,
         Polled::MonitorLine(_) => Source::Monitor,
     })
@@ -87,6 +88,8 @@ pub(super) fn identity(model: &mut Model, lane: LaneId, identity: Identity) {
     if datacenter.is_some() && model.datacenter.is_some() && model.datacenter != datacenter {
         model.members.clear();
         model.checks.clear();
+        model.services.clear();
+        model.instances.turn_to("");
         model.raft = Default::default();
         model.told.clear();
     }
@@ -324,29 +327,6 @@ fn serf_status(number: u8) -> Option<MemberStatus> {
         3 => Some(MemberStatus::Left),
         4 => Some(MemberStatus::Failed),
         _ => None,
-    }
-}
-
-fn take_checks(model: &mut Model, at: WallTime, checks: Vec<HealthCheck>) {
-    let rows = checks.into_iter().map(|check| Check {
-        node: check.node,
-        id: check.check_id,
-        name: check.name,
-        service: if check.service_name.is_empty() { check.service_id } else { check.service_name },
-        health: Health::parse(&check.status),
-        status: check.status,
-        output: check.output.lines().next().unwrap_or("").to_owned(),
-        since: None,
-    });
-    for (check, before) in model.checks.replace(rows.collect(), at) {
-        let (mark, level) = match check.health {
-            Health::Critical => (Mark::Failed, Level::Warn),
-            Health::Warning => (Mark::Warning, Level::Warn),
-            Health::Passing => (Mark::Good, Level::Info),
-            Health::Other => (Mark::Unknown, Level::Info),
-        };
-        let text = format!("{} on {}: {before} to {}: {}", check.subject(), check.node, check.status, check.output);
-        model.journal.push(News { at, node: check.node, kind: Kind::Check, level, mark, text });
     }
 }
 

@@ -6,7 +6,7 @@
 use shared::event::{Level, MemberStatus, Pool};
 use shared::time::WallTime;
 
-use super::handover;
+use super::{handover, upkeep};
 use crate::format;
 use crate::model::Model;
 use crate::model::dialog::{self, Dialog};
@@ -110,6 +110,7 @@ pub(super) fn advance(model: &mut Model) {
             Act::Leave | Act::ForceLeave | Act::Prune => departure(model, &mut pursuit),
             Act::Transfer => handover::transfer(model, &mut pursuit),
             Act::RemovePeer => handover::removal(model, &mut pursuit),
+            Act::Maintain => upkeep::follow(model, &mut pursuit),
         }
         if pursuit.ended.is_some()
             && let Some(last) = pursuit.last()

@@ -3,17 +3,18 @@
 
 use shared::event::MemberStatus;
 
-use super::{dialog, pursue};
+use super::{catalog, dialog, pursue};
 use crate::model::Model;
 use crate::model::attention;
 use crate::model::panes::{self, Pane, Room};
 use crate::model::servers::{self, Here, ServerRole};
 use crate::model::timeline::Phase;
 use crate::model::verdict;
-use crate::msg::{AgentKind, Screen};
+use crate::msg::{AgentKind, Effect, Screen};
 
 /// Makes rows and keeps selections in sight.
-pub fn settle(model: &mut Model) {
+/// What that makes worth asking for is returned.
+pub fn settle(model: &mut Model) -> Vec<Effect> {
     if let Some(past) = &mut model.past {
         settle(past);
     }
@@ -29,11 +30,20 @@ pub fn settle(model: &mut Model) {
         let page = page(model, pane);
         settle_pane(model, pane, page);
     }
+    // Where nobody looks at them they are put in order when somebody does.
+    if model.screen == Screen::Services {
+        for pane in [Pane::Services, Pane::Instances] {
+            let page = page(model, pane);
+            settle_pane(model, pane, page);
+        }
+    }
     // An order is followed now, not as it looked at some moment.
     if model.moment.is_none() {
         pursue::advance(model);
         dialog::settle(model);
+        return catalog::interest(model);
     }
+    Vec::new()
 }
 
 fn settle_pane(model: &mut Model, pane: Pane, page: usize) {
@@ -51,6 +61,15 @@ fn settle_pane(model: &mut Model, pane: Pane, page: usize) {
         Pane::Checks => model.checks.settle(page),
         Pane::Members => model.members.settle(page),
         Pane::Elections => model.raft.elections.settle(page),
+        Pane::Services => {
+            model.services.settle(page, &model.checks);
+            let selected = model.services.selected().map(|row| row.name.clone()).unwrap_or_default();
+            // What was looked at then is all that is known of then.
+            if model.moment.is_none() {
+                model.instances.turn_to(&selected);
+            }
+        }
+        Pane::Instances => model.instances.settle(page),
         Pane::Journal => model.journal.settle(page),
         Pane::Recent => {}
     }
@@ -76,6 +95,11 @@ fn page(model: &Model, pane: Pane) -> usize {
             Pane::Recent => panes::overview(body, room, needs).events,
             Pane::Replication => panes::raft(body, room, needs).replication,
             Pane::Elections => panes::raft(body, room, needs).elections,
+            Pane::Services if !wide => panes::services_height(body.saturating_sub(1), model.services.count()) + 1,
+            Pane::Instances if !wide => {
+                body.saturating_sub(panes::services_height(body.saturating_sub(1), model.services.count()))
+            }
+            Pane::Services | Pane::Instances => body,
             Pane::Members | Pane::Journal => body,
         }
     };
@@ -84,8 +108,9 @@ fn page(model: &Model, pane: Pane) -> usize {
         Pane::Servers | Pane::Replication => 3 + u16::from(wide),
         Pane::Elections => 3,
         Pane::Attention | Pane::Checks | Pane::Recent => 2,
+        Pane::Instances => 4 + panes::instance_lines(height.saturating_sub(1)),
         // The line above, the head.
-        Pane::Members | Pane::Journal => 4,
+        Pane::Members | Pane::Journal | Pane::Services => 4,
     };
     usize::from(height.saturating_sub(furniture))
 }

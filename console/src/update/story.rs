@@ -1,6 +1,6 @@
 //! What both ways in share: how a change of leader, vote or member is written down.
 
-use shared::event::{ElectionRecord, ElectionResult, Level, UserEvent, VoteAnswer};
+use shared::event::{ElectionRecord, ElectionResult, Level, ServiceEvent, UserEvent, VoteAnswer};
 use shared::time::WallTime;
 
 use crate::format;
@@ -193,6 +193,20 @@ pub(super) fn user(model: &mut Model, at: WallTime, from: &str, event: &UserEven
         UserEvent::Asked { name, from, .. } => format!("query of {from}: {name}"),
     };
     gossip(model, at, from, Mark::Good, text);
+}
+
+pub(super) fn service(model: &mut Model, at: WallTime, from: &str, event: &ServiceEvent) {
+    let state = event.state();
+    let name = match state.service_id == state.service {
+        true => state.service.clone(),
+        false => format!("{} ({})", state.service, state.service_id),
+    };
+    let (mark, text) = match event {
+        ServiceEvent::Present(_) => return,
+        ServiceEvent::Registered(_) => (Mark::Good, format!("service registered: {name}")),
+        ServiceEvent::Deregistered(_) => (Mark::Quiet, format!("service deregistered: {name}")),
+    };
+    model.journal.push(News { at, node: from.into(), kind: Kind::Check, level: Level::Info, mark, text });
 }
 
 pub(super) fn gossip(model: &mut Model, at: WallTime, from: &str, mark: Mark, text: String) {

@@ -94,6 +94,7 @@ impl View<'_> {
             Act::ForceLeave => ("Force-leave", format!("{subject}: {is}")),
             Act::Prune => ("Prune", format!("{subject}: {is}")),
             Act::Transfer => ("Transfer leadership", self.reign()),
+            Act::Maintain => ("Maintenance", self.upkeep()),
             Act::RemovePeer => ("Remove from Raft", format!("{subject}: {is}")),
         };
         vec![piece(head, self.scene.theme.part(Part::Strong)), self.text(format!("   {rest}"))]
@@ -106,6 +107,7 @@ impl View<'_> {
             Act::ForceLeave | Act::Prune => self.force(),
             Act::Transfer => self.transfer(),
             Act::RemovePeer => self.removal(),
+            Act::Maintain => self.maintenance(),
         };
         lines.push(Vec::new());
         let (to, order) = self.dialog.order(self.scene.model);
@@ -116,7 +118,7 @@ impl View<'_> {
         lines
     }
 
-    fn field(&self, label: &str, value: &str, field: Field) -> Line {
+    pub(super) fn field(&self, label: &str, value: &str, field: Field) -> Line {
         let theme = self.scene.theme;
         let is_here = self.dialog.focus == field;
         let cursor = if is_here { theme.lines().cursor } else { "" };
@@ -375,6 +377,8 @@ impl View<'_> {
             Act::Prune => "Prune",
             Act::Transfer => "Transfer",
             Act::RemovePeer => "Remove",
+            Act::Maintain if dialog.enables => "Take out",
+            Act::Maintain => "Take back",
         };
         let label = match (&dialog.demand, dialog.is_unlocked()) {
             (_, false) => format!("{word} (locked)"),

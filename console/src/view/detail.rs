@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use shared::event::{MemberStatus, Pool};
 
-use super::{Scene, members, rows};
+use super::{Scene, instances, members, rows};
 use crate::format;
 use crate::model::members::{Member, status_word};
 use crate::model::panes::Pane;
@@ -95,6 +95,7 @@ fn facts(scene: Scene<'_>) -> (String, Facts) {
         Pane::Attention => concern(scene),
         Pane::Checks => check(scene),
         Pane::Elections => election(scene),
+        Pane::Services | Pane::Instances => instances::facts(scene).unwrap_or_else(nothing),
         Pane::Journal | Pane::Recent => entry(scene),
     }
 }

@@ -10,6 +10,9 @@ use crate::msg::{AgentKind, Link, Screen};
 use crate::theme::Part;
 use crate::widget::{Piece, line, line_right, piece};
 
+/// Below these columns the screens go by short names.
+const BRIEF: u16 = 76;
+
 pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let right = right(scene);
     let width: usize = right.iter().map(|(text, _)| format::width(text)).sum();
@@ -100,8 +103,9 @@ fn right(scene: Scene<'_>) -> Vec<Piece<'static>> {
 pub(super) fn tabs(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let mut pieces = vec![piece(" ", theme.part(Part::Text))];
+    let is_brief = area.width < BRIEF;
     for screen in Screen::ALL {
-        let words = format!("{} {}", screen.number(), name(scene, screen));
+        let words = format!("{} {}", screen.number(), name(scene, screen, is_brief));
         // Brackets as well as a style: one of them may go.
         match screen == model.screen {
             true => pieces.push(piece(format!("[{words}]"), theme.part(Part::Tab))),
@@ -120,13 +124,21 @@ pub(super) fn tabs(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     line_right(buf, rest, &keys);
 }
 
-fn name(scene: Scene<'_>, screen: Screen) -> String {
+/// `Members 9`, or `Memb 9` where there is little room.
+fn name(scene: Scene<'_>, screen: Screen, is_brief: bool) -> String {
+    let model = scene.model;
+    let (long, short) = match screen {
+        Screen::Overview => ("Overview", "Over"),
+        Screen::Members => ("Members", "Memb"),
+        Screen::Raft => ("Raft", "Raft"),
+        Screen::Services => ("Services", "Svc"),
+        Screen::Events => ("Events", "Events"),
+    };
+    let word = if is_brief { short } else { long };
     match screen {
-        Screen::Overview => "Overview".into(),
-        Screen::Members if scene.model.is_blinded() => "Members ?".into(),
-        Screen::Members if scene.model.members.known => format!("Members {}", scene.model.members.census.total()),
-        Screen::Members => "Members".into(),
-        Screen::Raft => "Raft".into(),
-        Screen::Events => "Events".into(),
+        Screen::Members if model.is_blinded() => format!("{word} ?"),
+        Screen::Members if model.members.known => format!("{word} {}", model.members.census.total()),
+        Screen::Services if model.services.known => format!("{word} {}", model.services.count()),
+        _ => word.to_owned(),
     }
 }

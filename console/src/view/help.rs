@@ -17,6 +17,7 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         Screen::Overview => "Overview",
         Screen::Members => "Members",
         Screen::Raft => "Raft",
+        Screen::Services => "Services",
         Screen::Events => "Events",
     };
     let title = vec![piece("Help", theme.part(Part::Strong)), piece(format!("   {name}"), theme.part(Part::Text))];

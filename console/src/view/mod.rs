@@ -17,13 +17,16 @@ mod handover;
 mod header;
 mod help;
 mod impact;
+mod instances;
 mod members;
 mod overview;
 mod raft;
 mod recovery;
 mod rows;
+mod services;
 mod timeline;
 mod tiny;
+mod upkeep;
 mod verdict;
 
 use ratatui::Frame;
@@ -98,6 +101,7 @@ fn screen(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         Screen::Overview => overview::draw(scene, area, buf),
         Screen::Members => members::draw(scene, area, buf),
         Screen::Raft => raft::draw(scene, area, buf),
+        Screen::Services => services::draw(scene, area, buf),
         Screen::Events => events::draw(scene, area, buf),
     }
 }
@@ -113,6 +117,7 @@ fn pane(scene: Scene<'_>, pane: Pane, area: Rect, buf: &mut Buffer) {
         Pane::Replication => raft::replication(scene, area, buf),
         Pane::Elections => raft::elections(scene, area, buf),
         Pane::Journal => events::draw(scene, area, buf),
+        Pane::Services | Pane::Instances => services::alone(scene, pane, area, buf),
     }
 }
 

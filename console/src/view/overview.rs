@@ -234,7 +234,7 @@ pub(super) fn checks(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
             title.push(piece(format!("{count} {word}"), style));
         }
     }
-    let inner = Panel { title, note: Vec::new(), hint: "", focused }.draw(theme, area, buf);
+    let inner = Panel { title, note: Vec::new(), hint: "4 services", focused }.draw(theme, area, buf);
     if all.is_empty() {
         let words = match model.checks.known {
             _ if is_hidden => "none that the token may read".to_owned(),
@@ -249,7 +249,7 @@ pub(super) fn checks(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let node = rows::name_width(seen().map(|check| check.node.as_str()), 5, 14);
     for (line_at, check) in (0..).zip(seen()) {
         let place = row(inner, line_at);
-        let mark = rows::health_mark(check.health);
+        let mark = rows::check_mark(check);
         let age = check.since.map(|since| format::age_whole(model.now.micros_since(since))).unwrap_or_default();
         let age_width = u16::try_from(format::width(&age)).unwrap_or(0);
         put(buf, (place.x + 1, place.y), 1, theme.glyph(mark), theme.mark(mark), "");
@@ -258,7 +258,8 @@ pub(super) fn checks(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         let x = place.x + 5 + subject + node;
         let end = place.right().saturating_sub(age_width + 1);
         // The word as well as the glyph, then what the check said.
-        let words = format!("{}: {}", check.status, check.output);
+        let flaps = check.flaps(model.now).map_or(String::new(), |count| format!(", flapped {count}x in 10m"));
+        let words = format!("{}{flaps}: {}", check.status, check.output);
         put(buf, (x, place.y), end.saturating_sub(x + 1), &words, text, scene.ellipsis());
         put(buf, (end, place.y), age_width, &age, faint, "");
         if focused && list.top + usize::from(line_at) == list.at {

@@ -7,7 +7,7 @@ use shared::time::WallTime;
 
 use super::Scene;
 use crate::format;
-use crate::model::checks::Health;
+use crate::model::checks::{Check, Health};
 use crate::model::elections::Outcome;
 use crate::model::mark::Mark;
 use crate::model::members::status_word;
@@ -77,6 +77,11 @@ pub(super) fn gap(gap: Option<Gap>) -> Cow<'static, str> {
 /// An age, or `?` when its beginning was not seen.
 pub(super) fn age(scene: Scene<'_>, since: Option<WallTime>) -> Cow<'static, str> {
     since.map_or(Cow::Borrowed("?"), |at| format::age_whole(scene.model.now.micros_since(at)).into())
+}
+
+/// As [`health_mark`]; maintenance was meant by somebody.
+pub(super) fn check_mark(check: &Check) -> Mark {
+    if check.is_maintenance() { Mark::Suspect } else { health_mark(check.health) }
 }
 
 pub(super) fn health_mark(health: Health) -> Mark {

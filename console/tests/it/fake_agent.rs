@@ -41,11 +41,11 @@ pub(crate) enum Reply {
 /// What a hello of TLS asks for.
 const TLS: &str = "tls";
 
-fn json(body: &str) -> Reply {
+pub(crate) fn json(body: &str) -> Reply {
     Reply::Whole(200, "content-type: application/json\r\nx-consul-index: 5\r\n", body.to_owned())
 }
 
-fn status(code: u16, body: &str) -> Reply {
+pub(crate) fn status(code: u16, body: &str) -> Reply {
     Reply::Whole(code, "", body.to_owned())
 }
 
@@ -53,12 +53,12 @@ fn status(code: u16, body: &str) -> Reply {
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// With its query.
-    target: String,
+    pub(crate) target: String,
     last_event_id: Option<String>,
 }
 
 impl Asked {
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 }
@@ -168,14 +168,14 @@ fn hold(stream: &mut TcpStream) -> bool {
     false
 }
 
-struct Watcher {
-    client: Client,
+pub(crate) struct Watcher {
+    pub(crate) client: Client,
     news: mpsc::Receiver<Msg>,
     last: Vec<String>,
 }
 
 impl Watcher {
-    fn new(addresses: &[&str]) -> Self {
+    pub(crate) fn new(addresses: &[&str]) -> Self {
         let place = |address: &&str| Settings { address: (*address).to_owned(), ..Settings::default() };
         let places: Vec<Settings> = addresses.iter().map(place).collect();
         let (tell, news) = mpsc::channel(QUEUE);
@@ -183,7 +183,7 @@ impl Watcher {
     }
 
     /// The next message that this picks.
-    async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Msg) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Msg) -> Option<T>) -> T {
         let found = timeout(PATIENCE, async {
             loop {
                 let msg = self.news.recv().await.expect("the client lives");

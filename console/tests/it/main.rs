@@ -2,6 +2,7 @@
 //! agents that misbehave, and the program itself in a terminal.
 
 mod asking;
+mod catalog;
 mod demo;
 mod fake_agent;
 mod fixture;
@@ -10,4 +11,5 @@ mod lives;
 mod past;
 mod pty;
 mod screens;
+mod services;
 mod stories;

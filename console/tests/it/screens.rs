@@ -29,7 +29,7 @@ fn check_look(name: &str, make: impl Fn() -> Story, keys: &[&str], (width, heigh
     settings.bind(|| insta::assert_snapshot!(name, screens));
 }
 
-const SCREENS: [&str; 4] = ["1", "2", "3", "5"];
+const SCREENS: [&str; 5] = ["1", "2", "3", "4", "5"];
 
 #[test]
 fn a_single_server_as_guide_one_makes_it() {
@@ -146,6 +146,25 @@ fn a_pane_alone_and_a_filter_being_typed() {
     );
 }
 
+/// The Services screen: worst first, one whole, one looked for.
+const SERVICES: [&str; 6] = ["4", "4 j", "4 j tab", "4 j tab enter", "4 / t a g = v 1", "1"];
+
+#[test]
+fn services_with_instances_that_pass_warn_fail_and_flap() {
+    for size in [(120, 36), (80, 24), (60, 15)] {
+        check("services", fixture::catalog, &SERVICES, size);
+    }
+    check_look("services_ascii_120x36", || fixture::catalog().ascii(), &["4 j", "4 j tab enter"], (120, 36));
+    check_look("services_ascii_80x24", || fixture::catalog().ascii(), &["4 j", "4 j tab M"], (80, 24));
+}
+
+#[test]
+fn maintenance_is_asked_first() {
+    for size in [(120, 36), (80, 24), (60, 15)] {
+        check("maintenance", fixture::catalog, &["4 j tab M", "4 j tab M tab space", "2 j j M"], size);
+    }
+}
+
 #[test]
 fn ascii_terminals_get_ascii() {
     let make = || fixture::three().ascii();
@@ -163,8 +182,8 @@ fn ascii_terminals_get_ascii() {
 
 #[test]
 fn without_colour_nothing_is_coloured_and_meaning_stays() {
-    for key in ["1", "2", "3", "5", "?"] {
-        for make in [fixture::three, fixture::disconnected, fixture::no_quorum] {
+    for key in ["1", "2", "3", "4", "5", "?"] {
+        for make in [fixture::three, fixture::disconnected, fixture::no_quorum, fixture::catalog] {
             let mut story = make().no_color();
             story.keys(key);
             let buffer = story.buffer(120, 36);
@@ -192,8 +211,18 @@ fn old_data_are_dimmed_and_dated_and_live_ones_are_not() {
 /// Every size is drawn without panic and within its bounds, on every screen of every fixture.
 #[test]
 fn no_size_is_too_odd() {
-    for make in [fixture::connecting, fixture::three, fixture::disconnected, fixture::no_leader, fixture::hashicorp] {
-        for key in ["1", "2", "3", "5", "?", "2 enter", "1 z", "1 tab", "3 tab", "2 / x", "3 + + +"] {
+    for make in [
+        fixture::connecting,
+        fixture::three,
+        fixture::disconnected,
+        fixture::no_leader,
+        fixture::hashicorp,
+        fixture::catalog,
+    ] {
+        for key in [
+            "1", "2", "3", "4", "5", "?", "4 tab", "4 z", "4 tab z", "2 enter", "1 z", "1 tab", "3 tab", "2 / x",
+            "3 + + +",
+        ] {
             let mut story = make();
             if story.model.members.lan().count() > 0 || !key.contains("enter") {
                 story.keys(key);

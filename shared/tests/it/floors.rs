@@ -41,15 +41,24 @@ const WORLD: &[&str] = &[
 ];
 const OPEN: &[&str] = &["clock", "config", "moment", "seats", "tasks", "telemetry"];
 const HTTP: &[&str] = &["axum", "hyper"];
-const DNS: &[&str] = &["dns::answer", "dns::name", "dns::record", "dns::request", "dns::wire"];
-const DNS_AND_STATE: &[&str] =
-    &["dns::answer", "dns::name", "dns::record", "dns::request", "dns::wire", "store::command", "store::query"];
+const DNS: &[&str] = &["dns::answer", "dns::name", "dns::record", "dns::request", "dns::upstream", "dns::wire"];
+const DNS_AND_STATE: &[&str] = &[
+    "dns::answer",
+    "dns::name",
+    "dns::record",
+    "dns::request",
+    "dns::upstream",
+    "dns::wire",
+    "store::command",
+    "store::query",
+];
 const PLAN: &[&str] = &["moment", "store::SERF_HEALTH", "store::command", "store::query", "swim::member"];
 const HANDLES: &[&str] = &[
     "backend",
     "checks",
     "control",
     "events",
+    "filter",
     "gossip",
     "local",
     "logs",
@@ -60,7 +69,10 @@ const HANDLES: &[&str] = &[
 
 const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["moment"], may: &[], not: &[] },
-    Row { floor: 1, rooms: &["config", "flags", "swim", "store"], may: &["flags", "moment"], not: &[] },
+    Row { floor: 1, rooms: &["flags", "swim", "store"], may: &["flags", "moment"], not: &[] },
+    Row { floor: 1, rooms: &["config"], may: &["checks::spec", "flags", "moment", "store::command"], not: &[] },
+    Row { floor: 1, rooms: &["checks::spec", "checks::verdict"], may: &["moment", "store::command"], not: &[] },
+    Row { floor: 1, rooms: &["filter"], may: &[], not: &[] },
     Row { floor: 1, rooms: DNS, may: DNS_AND_STATE, not: &[] },
     Row { floor: 1, rooms: &["local::ledger"], may: &["moment", "store::command"], not: &[] },
     Row {
@@ -82,9 +94,10 @@ const AGENT: &[Row] = &[
     Row { floor: 2, rooms: &["raft"], may: &["rpc", "store"], not: HTTP },
     Row { floor: 3, rooms: &["backend"], may: &["raft", "rpc", "store"], not: HTTP },
     // Workers, which know no other worker.
+    Row { floor: 4, rooms: &["local"], may: &["backend", "checks::spec", "store"], not: HTTP },
     Row {
         floor: 4,
-        rooms: &["checks", "discovery", "events", "leader", "local"],
+        rooms: &["checks", "discovery", "events", "leader"],
         may: &["backend", "gossip", "logs", "raft", "rpc", "store", "swim"],
         not: HTTP,
     },

@@ -42,6 +42,15 @@ fn full_registration() -> Registration {
 }
 
 #[test]
+fn how_a_check_works_rides_behind_its_kind() {
+    let fields =
+        CheckFields { kind: "tcp".to_owned(), definition: "{}".to_owned(), ..check("c", "", CheckStatus::Critical) };
+    let bytes = postcard::to_allocvec(&fields).expect("encodes");
+    assert_eq!(hex(&bytes), "01630163020000000674637000 7b7d".replace(' ', ""));
+    assert_eq!(postcard::from_bytes::<CheckFields>(&bytes), Ok(fields));
+}
+
+#[test]
 fn commands_of_the_first_format_decode() {
     let kv = Command::Kv;
     let key = || "k".to_owned();

@@ -101,6 +101,10 @@ fn queries() -> Vec<Query> {
             queries.push(Query::ServiceHealth { service: service.clone(), tag, passing_only: true });
         }
     }
+    // Of any metadata, so that every node counts.
+    let narrowed = [Query::Nodes, Query::Services, Query::StateChecks { state: None }]
+        .map(|of| Query::OnNodes { meta: [].into(), of: Box::new(of) });
+    queries.extend(narrowed);
     for key in KEYS {
         queries.extend([kv_get(key), kv_list(key), kv_keys(key, "/")]);
     }
@@ -150,6 +154,7 @@ proptest! {
             let (_, changes) = world.apply(command.clone());
             for (query, (old_index, old)) in queries.iter().zip(before) {
                 let (index, answer) = world.store.query(query);
+                prop_assert_eq!(world.store.index(query), index);
                 prop_assert!(index >= old_index, "{query:?} went back from {old_index} to {index} by {command:?}");
                 if answer != old {
                     prop_assert_eq!(index, world.index, "{:?} changed by {:?}", query, command);

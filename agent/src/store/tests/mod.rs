@@ -2,6 +2,7 @@
 
 mod formats;
 mod laws;
+mod on_nodes;
 mod stories;
 
 use super::command::{CheckFields, CheckStatus, Command, KvCommand, NodeFields, Registration, ServiceFields};

@@ -1,10 +1,10 @@
 //! One run of one script: its exit code is the status, what it prints the output. It and all that it
 //! started end with the run.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -12,24 +12,29 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::config::Check;
+use super::tail::Tail;
 use crate::store::command::CheckStatus;
 
 /// Read at once.
 const CHUNK: usize = 4096;
 
-pub(super) async fn run(check: &Check, output_max: usize) -> (CheckStatus, String) {
-    let (mut child, output) = match start(&check.args) {
+pub(in crate::checks) async fn run(
+    id: &str,
+    args: &[String],
+    limit: Duration,
+    output_max: usize,
+) -> (CheckStatus, String) {
+    let (mut child, output) = match start(args) {
         Ok(started) => started,
         Err(problem) => {
-            warn!(target: "agent", check = %check.id, error = %problem, "Check failed to start");
+            warn!(target: "agent", check = %id, error = %problem, "Check failed to start");
             return (CheckStatus::Critical, problem);
         }
     };
     let group = Group(child.id());
-    let ended = timeout(check.timeout, async {
-        let mut printed = Printed::new(output_max);
-        let (read, exit) = tokio::join!(printed.read(output), child.wait());
+    let ended = timeout(limit, async {
+        let mut printed = Tail::new(output_max);
+        let (read, exit) = tokio::join!(read(output, &mut printed), child.wait());
         (printed, read.and(exit))
     });
     let ended = ended.await;
@@ -42,12 +47,12 @@ pub(super) async fn run(check: &Check, output_max: usize) -> (CheckStatus, Strin
                 Some(1) => CheckStatus::Warning,
                 _ => CheckStatus::Critical,
             };
-            (status, printed.text())
+            (status, printed.told())
         }
         Ok((_, Err(problem))) => (CheckStatus::Critical, problem.to_string()),
         Err(_) => {
-            let span = shared::duration::format(check.timeout);
-            warn!(target: "agent", check = %check.id, timeout = %span, "Timed out running check");
+            let span = shared::duration::format(limit);
+            warn!(target: "agent", check = %id, timeout = %span, "Timed out running check");
             (CheckStatus::Critical, format!("Timed out ({span}) running check"))
         }
     }
@@ -90,58 +95,25 @@ impl Drop for Group {
     }
 }
 
-/// The end of what was printed.
-struct Printed {
-    kept: VecDeque<u8>,
-    max: usize,
-    total: u64,
-}
-
-impl Printed {
-    fn new(max: usize) -> Self {
-        Self { kept: VecDeque::new(), max, total: 0 }
-    }
-
-    async fn read(&mut self, mut from: pipe::Receiver) -> io::Result<()> {
-        let mut chunk = [0; CHUNK];
-        loop {
-            let count = from.read(&mut chunk).await?;
-            if count == 0 {
-                return Ok(());
-            }
-            self.total += count as u64;
-            self.kept.extend(&chunk[..count]);
-            let over = self.kept.len().saturating_sub(self.max);
-            self.kept.drain(..over);
+/// Until nobody holds the pipe any more.
+async fn read(mut from: pipe::Receiver, into: &mut Tail) -> io::Result<()> {
+    let mut chunk = [0; CHUNK];
+    loop {
+        let count = from.read(&mut chunk).await?;
+        if count == 0 {
+            return Ok(());
         }
-    }
-
-    /// With Consul's words where not all was kept.
-    fn text(self) -> String {
-        let (kept, total) = (self.kept.len(), self.total);
-        let text = String::from_utf8_lossy(&Vec::from(self.kept)).into_owned();
-        if total > kept as u64 { format!("Captured {kept} of {total} bytes\n...\n{text}") } else { text }
+        into.take(&chunk[..count]);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::InitialStatus;
 
     async fn check(script: &str, limit: Duration, status: CheckStatus, output: &str) {
-        let check = Check {
-            id: "c".to_owned(),
-            name: "c".to_owned(),
-            notes: String::new(),
-            status: InitialStatus::Critical,
-            args: ["sh", "-c", script].map(str::to_owned).into(),
-            interval: Duration::from_secs(1),
-            timeout: limit,
-        };
-        assert_eq!(run(&check, 8).await, (status, output.to_owned()), "{script}");
+        let args = ["sh", "-c", script].map(str::to_owned);
+        assert_eq!(run("c", &args, limit, 8).await, (status, output.to_owned()), "{script}");
     }
 
     const LONG: Duration = Duration::from_secs(30);

@@ -1,0 +1,201 @@
+//! Bodies of registrations into definitions: which fields there are, and Consul's order of saying what is
+//! wrong. Called by `registration`; registers nothing.
+
+use super::error::Error;
+use super::fields::{Field, Fields, Kind, also, field};
+use crate::checks::spec::{Check, of_service};
+use crate::config::{Service, meta_fault, weights, with_family};
+use crate::store::command::{CheckStatus, ServiceFields};
+
+const ADDRESS: &[Field] = &[field("Address", Kind::Text), field("Port", Kind::Int)];
+const WEIGHTS: &[Field] = &[field("Passing", Kind::Int), field("Warning", Kind::Int)];
+
+/// A check of a service or of its own, beside the first fields, in which they differ.
+macro_rules! check_fields {
+    ($($first:expr),*) => {
+        &[
+            $($first,)*
+            field("Name", Kind::Text),
+            field("Status", Kind::Text),
+            field("Notes", Kind::Text),
+            also("ServiceID", &["service_id"], Kind::Text),
+            also("ScriptArgs", &["args", "script_args"], Kind::Texts),
+            field("HTTP", Kind::Text),
+            field("Header", Kind::Lists),
+            field("Method", Kind::Text),
+            field("Body", Kind::Text),
+            field("TCP", Kind::Text),
+            field("UDP", Kind::Text),
+            field("Interval", Kind::Duration),
+            field("Timeout", Kind::Duration),
+            field("TTL", Kind::Duration),
+            also("DockerContainerID", &["docker_container_id"], Kind::Text),
+            field("Shell", Kind::Text),
+            field("GRPC", Kind::Text),
+            field("GRPCUseTLS", Kind::Bool),
+            also("TLSSkipVerify", &["tls_skip_verify"], Kind::Bool),
+            field("AliasNode", Kind::Text),
+            field("AliasService", Kind::Text),
+            also("DeregisterCriticalServiceAfter", &["deregister_critical_service_after"], Kind::Duration),
+            field("OutputMaxSize", Kind::Int),
+            field("SuccessBeforePassing", Kind::Int),
+            field("FailuresBeforeCritical", Kind::Int),
+        ]
+    };
+}
+
+const CHECK_OF_SERVICE: &[Field] = check_fields!(field("CheckID", Kind::Text));
+
+pub(super) const CHECK: &[Field] = check_fields!(field("ID", Kind::Text), field("Token", Kind::Text));
+
+pub(super) const SERVICE: &[Field] = &[
+    field("ID", Kind::Text),
+    field("Name", Kind::Text),
+    field("Kind", Kind::Named("structs.ServiceKind")),
+    field("Tags", Kind::Texts),
+    field("Address", Kind::Text),
+    also("TaggedAddresses", &["tagged_addresses"], Kind::NamedBlocks("structs.ServiceAddress", ADDRESS)),
+    field("Meta", Kind::Map),
+    field("Port", Kind::Int),
+    field("Check", Kind::Block("structs.CheckType", CHECK_OF_SERVICE)),
+    field("Checks", Kind::Blocks("structs.CheckType", CHECK_OF_SERVICE)),
+    field("Weights", Kind::Block("structs.Weights", WEIGHTS)),
+    field("Token", Kind::Text),
+    also("EnableTagOverride", &["enable_tag_override"], Kind::Bool),
+    field("Proxy", Kind::Any),
+    field("Connect", Kind::Any),
+];
+
+fn wrong(text: impl Into<String>) -> Error {
+    Error::Definition(text.into())
+}
+
+pub(super) fn service(fields: &Fields) -> Result<Service, Error> {
+    let name = fields.text("Name");
+    if name.is_empty() {
+        return Err(wrong("Missing service name"));
+    }
+    let address = fields.text("Address");
+    if matches!(address.as_str(), "0.0.0.0" | "::" | "[::]") {
+        return Err(wrong("Invalid service address"));
+    }
+    for key in ["Kind", "Proxy", "Connect"] {
+        if fields.asks(key) {
+            return Err(wrong(format!("{key} cannot be given: the service mesh is not built")));
+        }
+    }
+    let weights = match fields.block("Weights") {
+        None => (1, 1),
+        Some(given) => weights(given.int("Passing"), given.int("Warning"))
+            .map_err(|fault| wrong(format!("Invalid Weights: {fault}")))?,
+    };
+    let meta = fields.map("Meta");
+    if let Some(fault) = meta_fault(&meta) {
+        return Err(wrong(format!("Invalid Service Meta: {fault}")));
+    }
+    let port = port(fields, "Port")?;
+    let mut tagged = std::collections::BTreeMap::new();
+    for (tag, one) in fields.named_blocks("TaggedAddresses") {
+        tagged.insert(tag, (one.text("Address"), self::port(&one, "TaggedAddresses.Port")?));
+    }
+    let service = ServiceFields {
+        id: Some(fields.text("ID")).filter(|id| !id.is_empty()).unwrap_or_else(|| name.clone()),
+        name,
+        tags: fields.texts("Tags"),
+        tagged_addresses: with_family(tagged, &address, port),
+        address,
+        meta,
+        port,
+        weights,
+        enable_tag_override: fields.is("EnableTagOverride"),
+    };
+    let checks = checks_of(fields)?;
+    let checks = of_service(&service, checks);
+    Ok(Service { fields: service, checks })
+}
+
+fn port(fields: &Fields, name: &'static str) -> Result<u16, Error> {
+    let given = fields.int("Port");
+    u16::try_from(given).map_err(|_| wrong(format!("Invalid {name}: {given} is no port, they are 0 to 65535")))
+}
+
+/// The single one first, unless it is left empty.
+fn checks_of(fields: &Fields) -> Result<Vec<Check>, Error> {
+    let single = fields.block("Check").map(|given| (check(&given), given)).filter(|(read, given)| {
+        // A status that is none is no reason to leave a block out.
+        !read.is_empty() || !given.text("Status").is_empty()
+    });
+    let others = fields.blocks("Checks").into_iter().map(|given| (check(&given), given));
+    let all: Vec<_> = single.into_iter().chain(others).collect();
+    for (read, _) in &all {
+        if let Some(fault) = read.fault() {
+            return Err(wrong(format!("Invalid check: {fault}")));
+        }
+    }
+    for (_, given) in &all {
+        if status(&given.text("Status")).is_none() {
+            return Err(wrong("Status for checks must 'passing', 'warning', 'critical'"));
+        }
+    }
+    Ok(all.into_iter().map(|(read, _)| Check { service_id: String::new(), ..read }).collect())
+}
+
+pub(super) fn check_of_its_own(fields: &Fields) -> Result<Check, Error> {
+    let mut check = check(fields);
+    if check.name.is_empty() {
+        return Err(wrong("Missing check name"));
+    }
+    if status(&fields.text("Status")).is_none() {
+        return Err(wrong("Bad check status"));
+    }
+    if let Some(fault) = check.fault() {
+        return Err(wrong(format!("Invalid check: {fault}")));
+    }
+    if check.id.is_empty() {
+        check.id.clone_from(&check.name);
+    }
+    Ok(check)
+}
+
+/// None in it for an empty text, none at all for one that is no status.
+pub(super) fn status(text: &str) -> Option<Option<CheckStatus>> {
+    match text {
+        "" => Some(None),
+        "passing" => Some(Some(CheckStatus::Passing)),
+        "warning" => Some(Some(CheckStatus::Warning)),
+        "critical" => Some(Some(CheckStatus::Critical)),
+        _ => None,
+    }
+}
+
+fn check(fields: &Fields) -> Check {
+    let id = fields.text("ID");
+    Check {
+        id: if id.is_empty() { fields.text("CheckID") } else { id },
+        name: fields.text("Name"),
+        notes: fields.text("Notes"),
+        service_id: fields.text("ServiceID"),
+        status: status(&fields.text("Status")).flatten(),
+        args: fields.texts("ScriptArgs"),
+        shell: fields.text("Shell"),
+        docker_container_id: fields.text("DockerContainerID"),
+        http: fields.text("HTTP"),
+        method: fields.text("Method"),
+        header: fields.lists("Header"),
+        body: fields.text("Body"),
+        tls_skip_verify: fields.is("TLSSkipVerify"),
+        tcp: fields.text("TCP"),
+        udp: fields.text("UDP"),
+        grpc: fields.text("GRPC"),
+        grpc_use_tls: fields.is("GRPCUseTLS"),
+        alias_node: fields.text("AliasNode"),
+        alias_service: fields.text("AliasService"),
+        interval: fields.duration("Interval"),
+        timeout: fields.duration("Timeout"),
+        ttl: fields.duration("TTL"),
+        deregister_critical_service_after: fields.duration("DeregisterCriticalServiceAfter"),
+        output_max_size: fields.int("OutputMaxSize"),
+        success_before_passing: fields.int("SuccessBeforePassing"),
+        failures_before_critical: fields.int("FailuresBeforeCritical"),
+    }
+}

@@ -1,0 +1,171 @@
+//! The catalog over HTTP, as whoever registers nodes without agents and whoever waits for them see it.
+
+use std::sync::Arc;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, eventually, scratch};
+
+fn register(agent: &Agent, body: &Value) {
+    let answer = agent.put("/v1/catalog/register", &body.to_string());
+    assert_eq!((answer.status, answer.body.trim()), (200, "true"), "{body}");
+}
+
+fn names(agent: &Agent, path: &str) -> Vec<String> {
+    let answer = agent.get(path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    let rows: Vec<Value> = serde_json::from_str(&answer.body).expect("a list");
+    let name = |row: &Value| match row {
+        Value::Object(row) if row.contains_key("ServiceID") => row["ServiceID"].as_str().map(str::to_owned),
+        row if row["Service"].is_object() => row["Service"]["ID"].as_str().map(str::to_owned),
+        row => row["Node"].as_str().map(str::to_owned),
+    };
+    rows.iter().map(|row| name(row).expect("a name")).collect()
+}
+
+fn two_databases(agent: &Agent) {
+    register(
+        agent,
+        &json!({"Node": "ext1", "Address": "10.9.0.1", "NodeMeta": {"kind": "db", "zone": "a"},
+            "Service": {"ID": "db1", "Service": "db", "Tags": ["Primary", "v1"], "Port": 1},
+            "Checks": [{"Name": "up", "ServiceID": "db1", "Status": "passing"}]}),
+    );
+    register(
+        agent,
+        &json!({"Node": "ext2", "Address": "10.9.0.2", "NodeMeta": {"kind": "db", "zone": "b"},
+            "Service": {"ID": "db2", "Service": "db", "Tags": ["v1"], "Port": 2},
+            "Checks": [{"Name": "up", "ServiceID": "db2", "Status": "critical"}]}),
+    );
+}
+
+#[test]
+fn rows_are_chosen_by_tags_metadata_state_and_filters() {
+    let dir = scratch();
+    let agent = Agent::server(dir.path());
+    two_databases(&agent);
+    let check = |path: &str, expected: &[&str]| assert_eq!(names(&agent, path), expected, "{path}");
+    check("/v1/catalog/nodes?node-meta=kind:db", &["ext1", "ext2"]);
+    check("/v1/catalog/nodes?node-meta=kind:db&node-meta=zone:b", &["ext2"]);
+    check("/v1/catalog/nodes?filter=Meta.zone==a", &["ext1"]);
+    check("/v1/catalog/service/db", &["db1", "db2"]);
+    check("/v1/catalog/service/db?tag=primary&tag=V1", &["db1"]);
+    check("/v1/catalog/service/db?node-meta=zone:b", &["db2"]);
+    check("/v1/catalog/service/db?filter=ServicePort+!=+1", &["db2"]);
+    check("/v1/health/service/db?passing", &["db1"]);
+    check("/v1/health/service/db?passing=false", &["db1", "db2"]);
+    check("/v1/health/service/db?filter=Checks.Status+==+critical", &["db2"]);
+    check("/v1/health/service/db?filter=Checks.Status+==+critical&passing", &[]);
+    check("/v1/health/service/db?tag=v1&node-meta=zone:a&filter=Node.Meta.kind+==+db", &["db1"]);
+    check("/v1/health/state/critical?node-meta=zone:a", &[]);
+    check("/v1/health/checks/db?node-meta=zone:a", &["db1"]);
+    check("/v1/catalog/connect/db", &[]);
+    check("/v1/health/connect/db", &[]);
+    assert_eq!(agent.get("/v1/catalog/services?node-meta=zone:b").body.trim(), r#"{"db":["v1"]}"#);
+    let refused = agent.get("/v1/catalog/nodes?filter=Nope==1");
+    assert_eq!(refused.status, 500);
+    assert_eq!(refused.body, "Failed to create boolean expression evaluator: Selector \"Nope\" is not valid");
+}
+
+#[test]
+fn a_registration_that_cannot_be_changes_nothing() {
+    let dir = scratch();
+    let agent = Agent::server(dir.path());
+    let before = agent.get("/v1/catalog/nodes").header("x-consul-index").map(str::to_owned);
+    let check = |body: &str, status: u16, text: &str| {
+        let answer = agent.put("/v1/catalog/register", body);
+        assert_eq!((answer.status, answer.body.as_str()), (status, text), "{body}");
+    };
+    check("", 400, "Request decode failed: EOF");
+    check("{", 400, "Request decode failed: unexpected EOF");
+    check(
+        "[]",
+        400,
+        "Request decode failed: json: cannot unmarshal array into Go value of type structs.RegisterRequest",
+    );
+    check(r#"{"Nope": 1}"#, 400, r#"Request decode failed: json: unknown field "Nope""#);
+    check(
+        r#"{"Node": "x", "Address": "1", "Service": {"Service": "a", "Port": "80"}}"#,
+        400,
+        "Request decode failed: json: cannot unmarshal string into Go struct field NodeService.Service.Port of type int",
+    );
+    check("{}", 500, "Must provide node");
+    check(r#"{"Node": "x"}"#, 500, "Must provide address if SkipNodeUpdate is not set");
+    check(r#"{"Node": "x", "Address": "1", "ID": "nope"}"#, 500, "Bad node ID: uuid string is wrong length");
+    check(r#"{"Node": "x", "Address": "1", "Service": {"ID": "a"}}"#, 500, "Must provide service name with ID");
+    check(
+        r#"{"Node": "x", "Address": "1", "Service": {"Service": "a"}, "Check": {"Name": "c", "ServiceID": "b"}}"#,
+        500,
+        "failed inserting check: Missing service registration on node \"x\"",
+    );
+    check(
+        r#"{"Node": "x", "Address": "1", "Check": {"Name": "c", "Node": "y"}}"#,
+        500,
+        "check node \"y\" does not match node \"x\"",
+    );
+    check(r#"{"Node": "x", "Address": "1", "Datacenter": "dc9"}"#, 500, "No path to datacenter");
+    check(
+        r#"{"Node": "x", "Address": "1", "Service": {"Service": "a", "Kind": "connect-proxy"}}"#,
+        501,
+        "services of the mesh (Kind, Proxy, Connect) are not supported by this agent yet",
+    );
+    assert_eq!(agent.get("/v1/catalog/nodes").header("x-consul-index").map(str::to_owned), before);
+}
+
+#[test]
+fn how_a_check_works_is_kept_for_whoever_runs_it() {
+    let dir = scratch();
+    let mut agent = Agent::server(dir.path());
+    register(
+        &agent,
+        &json!({"Node": "ext", "Address": "10.9.0.1",
+            "Check": {"Name": "c", "Status": "passing", "Definition": {"TCP": "localhost:8888", "Interval": "5s", "Timeout": "1s"}}}),
+    );
+    let told = |agent: &Agent| {
+        let checks: Value = serde_json::from_str(&agent.get("/v1/health/node/ext").body).expect("checks");
+        (checks[0]["Type"].clone(), checks[0]["Definition"].clone())
+    };
+    let expected = (json!("tcp"), json!({"Interval": "5s", "Timeout": "1s", "TCP": "localhost:8888"}));
+    assert_eq!(told(&agent), expected);
+    agent.stop(rustix::process::Signal::KILL);
+    agent.restart();
+    assert_eq!(told(&agent), expected);
+}
+
+#[test]
+fn all_who_wait_for_a_service_are_told_of_its_change_alike() {
+    let dir = scratch();
+    let agent = Arc::new(Agent::server(dir.path()));
+    two_databases(&agent);
+    let index = agent.get("/v1/health/service/db").header("x-consul-index").expect("an index").to_owned();
+    let waiters: Vec<_> = (0..50)
+        .map(|at| {
+            let agent = Arc::clone(&agent);
+            // Two looks of the same query, and one that nothing changes for.
+            let narrowed = if at % 2 == 0 { "" } else { "&filter=Service.ID==db1" };
+            let path = format!("/v1/health/service/db?index={index}&wait=60s{narrowed}");
+            thread::spawn(move || (at % 2, agent.get(&path)))
+        })
+        .collect();
+    let waiting = || agent.get("/v1/agent/metrics").body;
+    eventually("all wait", waiting, |metrics| {
+        let metrics: Value = serde_json::from_str(metrics).unwrap_or_default();
+        let gauges = metrics["Gauges"].as_array().cloned().unwrap_or_default();
+        gauges.iter().any(|gauge| {
+            gauge["Name"].as_str().is_some_and(|name| name.ends_with("rpc.queries_blocking")) && gauge["Value"] == 50
+        })
+    });
+    register(
+        &agent,
+        &json!({"Node": "ext2", "Address": "10.9.0.2", "SkipNodeUpdate": true,
+            "Check": {"Name": "up", "ServiceID": "db2", "Status": "passing"}}),
+    );
+    let now = [agent.get("/v1/health/service/db").body, agent.get("/v1/health/service/db?filter=Service.ID==db1").body];
+    assert!(now[0].contains("db2") && !now[1].contains("db2"));
+    for waiter in waiters {
+        let (look, answer) = waiter.join().expect("an answer");
+        assert_eq!(answer.status, 200);
+        assert_ne!(answer.header("x-consul-index"), Some(index.as_str()));
+        assert_eq!(answer.body, now[look]);
+    }
+}
