@@ -93,6 +93,7 @@ impl Running {
             Some(_) => tracing::info!(target: "agent.server", "server starting leave"),
             None => tracing::info!(target: "agent.client", "client starting leave"),
         }
+        self.local.fall_silent().await;
         self.depart().await;
         if let Some(wan) = &self.wan {
             wan.leave().await;

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -13,6 +13,8 @@ use super::reply;
 use super::router::Method;
 use crate::checks::spec::{NODE_MAINTENANCE, SERVICE_MAINTENANCE};
 use crate::store::command::{CheckFields, CheckStatus, ServiceFields};
+
+const REASON: HeaderName = HeaderName::from_static("x-consul-reason");
 
 /// What counts more comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,13 +102,17 @@ fn wants_text(call: &Call) -> bool {
 
 fn plain(code: StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::from(text.to_owned()));
-    *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
+    coded(response, code, text)
 }
 
-fn coded(mut response: Response, code: StatusCode) -> Response {
+/// With what the status code says, for those who read headers alone.
+fn coded(mut response: Response, code: StatusCode, reason: &str) -> Response {
     *response.status_mut() = code;
+    // A name may hold what no header does.
+    if let Ok(reason) = HeaderValue::from_str(reason) {
+        response.headers_mut().insert(REASON, reason);
+    }
     response
 }
 
@@ -120,14 +126,19 @@ pub(super) async fn by_id(call: Call, _: Method) -> Result<Response, Refusal> {
         return Err(Error::NoId("Bad request: Missing serviceID").into());
     }
     let Some(service) = call.context.local.service(&id) else {
-        let text = format!("ServiceId {id} not found");
-        return Ok(coded(reply::json(&call, &text)?, StatusCode::NOT_FOUND));
+        let reason = format!("ServiceId {id} not found");
+        let unknown = match wants_text(&call) {
+            // Consul: in quotation marks, and no plain text.
+            true => json!(reason),
+            false => json!({"AggregatedStatus": "critical", "Service": null, "Checks": null}),
+        };
+        return Ok(coded(reply::json(&call, &unknown)?, StatusCode::NOT_FOUND, &reason));
     };
     let (health, shown) = looked_at(&call, service, &all_checks(&call))?;
     if wants_text(&call) {
         return Ok(plain(health.code(), health.as_str()));
     }
-    Ok(coded(reply::json(&call, &shown)?, health.code()))
+    Ok(coded(reply::json(&call, &shown)?, health.code(), health.as_str()))
 }
 
 pub(super) async fn by_name(call: Call, _: Method) -> Result<Response, Refusal> {
@@ -140,10 +151,10 @@ pub(super) async fn by_name(call: Call, _: Method) -> Result<Response, Refusal> 
     let all = named.map(|service| looked_at(&call, service, &checks)).collect::<Result<Vec<_>, _>>()?;
     let worst = all.iter().map(|(health, _)| *health).max();
     let code = worst.map_or(StatusCode::NOT_FOUND, Health::code);
+    let reason = worst.map_or_else(|| format!("ServiceName {name} Not Found"), |health| health.as_str().to_owned());
     if wants_text(&call) {
-        let text = worst.map_or_else(|| format!("ServiceName {name} Not Found"), |health| health.as_str().to_owned());
-        return Ok(plain(code, &text));
+        return Ok(plain(code, &reason));
     }
     let rows: Vec<_> = all.into_iter().map(|(_, shown)| shown).collect();
-    Ok(coded(reply::json(&call, &rows)?, code))
+    Ok(coded(reply::json(&call, &rows)?, code, &reason))
 }

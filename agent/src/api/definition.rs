@@ -2,7 +2,7 @@
 //! wrong. Called by `registration`; registers nothing.
 
 use super::error::Error;
-use super::fields::{Field, Fields, Kind, also, field};
+use super::fields::{CHECK_TYPE, Field, Fields, Kind, also, field};
 use crate::checks::spec::{Check, of_service};
 use crate::config::{Service, meta_fault, weights, with_family};
 use crate::store::command::{CheckStatus, ServiceFields};
@@ -44,9 +44,9 @@ macro_rules! check_fields {
     };
 }
 
-const CHECK_OF_SERVICE: &[Field] = check_fields!(field("CheckID", Kind::Text));
+const CHECK_OF_SERVICE: &[Field] = check_fields!(field("CheckID", Kind::Named("types.CheckID")));
 
-pub(super) const CHECK: &[Field] = check_fields!(field("ID", Kind::Text), field("Token", Kind::Text));
+pub(super) const CHECK: &[Field] = check_fields!(field("ID", Kind::Named("types.CheckID")), field("Token", Kind::Text));
 
 pub(super) const SERVICE: &[Field] = &[
     field("ID", Kind::Text),
@@ -57,8 +57,8 @@ pub(super) const SERVICE: &[Field] = &[
     also("TaggedAddresses", &["tagged_addresses"], Kind::NamedBlocks("structs.ServiceAddress", ADDRESS)),
     field("Meta", Kind::Map),
     field("Port", Kind::Int),
-    field("Check", Kind::Block("structs.CheckType", CHECK_OF_SERVICE)),
-    field("Checks", Kind::Blocks("structs.CheckType", CHECK_OF_SERVICE)),
+    field("Check", Kind::Block(CHECK_TYPE, CHECK_OF_SERVICE)),
+    field("Checks", Kind::Blocks(CHECK_TYPE, CHECK_OF_SERVICE)),
     field("Weights", Kind::Block("structs.Weights", WEIGHTS)),
     field("Token", Kind::Text),
     also("EnableTagOverride", &["enable_tag_override"], Kind::Bool),
@@ -122,8 +122,8 @@ fn port(fields: &Fields, name: &'static str) -> Result<u16, Error> {
 /// The single one first, unless it is left empty.
 fn checks_of(fields: &Fields) -> Result<Vec<Check>, Error> {
     let single = fields.block("Check").map(|given| (check(&given), given)).filter(|(read, given)| {
-        // A status that is none is no reason to leave a block out.
-        !read.is_empty() || !given.text("Status").is_empty()
+        // What is none of a status or a duration is no reason to leave a block out.
+        !read.is_empty() || !given.text("Status").is_empty() || given.is_some_negative()
     });
     let others = fields.blocks("Checks").into_iter().map(|given| (check(&given), given));
     let all: Vec<_> = single.into_iter().chain(others).collect();

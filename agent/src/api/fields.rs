@@ -10,10 +10,14 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::extract::Call;
+use super::syntax;
 use crate::config;
 
 /// Far more than a definition needs; every server keeps what is registered.
 const BYTES_MAX: usize = 1024 * 1024;
+
+/// What Go reads apart from what it is in.
+pub(super) const CHECK_TYPE: &str = "structs.CheckType";
 
 /// What a field holds.
 #[derive(Clone, Copy)]
@@ -73,11 +77,11 @@ fn decode(body: &[u8], known: &'static [Field], go_type: &str) -> Result<Fields,
     let mut reader = serde_json::Deserializer::from_str(&text);
     let value = Value::deserialize(&mut reader).map_err(|fault| match fault.is_eof() {
         true => "unexpected EOF".to_owned(),
-        false => config::json_fault(&text, &fault),
+        false => syntax::fault(&text).unwrap_or_else(|| fault.to_string()),
     })?;
     match value {
         Value::Null => Ok(Fields(Map::new())),
-        Value::Object(object) => block(object, known, None).map(Fields).map_err(|why| {
+        Value::Object(object) => block(object, known, &Place::Top).map(Fields).map_err(|why| {
             // Go names a struct that has a name; those it reads definitions into have none.
             let of = go_type.strip_prefix("agent.").unwrap_or_default();
             why.replacen("struct field .", &format!("struct field {of}."), 1)
@@ -86,64 +90,90 @@ fn decode(body: &[u8], known: &'static [Field], go_type: &str) -> Result<Fields,
     }
 }
 
-/// `outer`: Go names the block in a field's stead, which it reads apart.
-fn block(
-    object: Map<String, Value>,
-    known: &'static [Field],
-    outer: Option<&str>,
-) -> Result<Map<String, Value>, String> {
+/// Where a field is, as Go tells it.
+enum Place {
+    Top,
+    /// In a block that it reads apart: it names the block in the field's stead.
+    Apart(String),
+    /// In a block that it reads along, with the name of its type and the way there.
+    Along(String),
+}
+
+impl Place {
+    fn of(&self, field: &str) -> String {
+        match self {
+            Self::Top => format!(".{field}"),
+            Self::Apart(block) => block.clone(),
+            Self::Along(block) => format!("{block}.{field}"),
+        }
+    }
+
+    /// Inside the block at `place` (`.Weights`) of that type.
+    fn inside(place: &str, go_type: &str) -> Self {
+        match go_type {
+            CHECK_TYPE => Self::Apart(place.to_owned()),
+            other => Self::Along(format!("{}{place}", other.trim_start_matches("structs."))),
+        }
+    }
+}
+
+fn block(object: Map<String, Value>, known: &'static [Field], place: &Place) -> Result<Map<String, Value>, String> {
     let mut read = Map::new();
     for (written, value) in object {
         let lower = written.to_lowercase();
-        let is_it = |field: &&Field| field.name.eq_ignore_ascii_case(&lower) || field.also.contains(&lower.as_str());
+        let other_name = |field: &Field| field.also.iter().find(|name| **name == lower).copied();
+        let is_it = |field: &&Field| field.name.eq_ignore_ascii_case(&lower) || other_name(field).is_some();
         let field = known.iter().find(is_it).ok_or_else(|| format!("json: unknown field {written:?}"))?;
         if !value.is_null() {
-            let fit = fit(value, field.kind, outer.unwrap_or(field.name))?;
+            let fit = fit(value, field.kind, &place.of(other_name(field).unwrap_or(field.name)))?;
             read.insert(field.name.to_owned(), fit);
         }
     }
     Ok(read)
 }
 
-fn fit(value: Value, kind: Kind, name: &str) -> Result<Value, String> {
+fn fit(value: Value, kind: Kind, place: &str) -> Result<Value, String> {
     let wrong = |value: &Value, go_type: &str| {
         let found = match value {
             Value::Number(number) if matches!(kind, Kind::Int) => format!("number {number}"),
             other => go_kind(other).to_owned(),
         };
-        Err(format!("json: cannot unmarshal {found} into Go struct field .{name} of type {go_type}"))
+        Err(format!("json: cannot unmarshal {found} into Go struct field {place} of type {go_type}"))
     };
-    let texts = |list: &[Value]| match list.iter().find(|one| !one.is_string()) {
-        Some(one) => wrong(one, "string").map(drop),
-        None => Ok(()),
+    let text = |value: Value| match value {
+        Value::String(text) => Ok(Value::String(text)),
+        // Go leaves what it has for nothing.
+        Value::Null => Ok(Value::String(String::new())),
+        other => wrong(&other, "string"),
     };
+    let texts = |list: Vec<Value>| list.into_iter().map(text).collect::<Result<_, _>>().map(Value::Array);
     match (kind, value) {
         (Kind::Any, value) => Ok(value),
         (Kind::Text | Kind::Named(_), value @ Value::String(_)) | (Kind::Bool, value @ Value::Bool(_)) => Ok(value),
         (Kind::Int, Value::Number(number)) if number.is_i64() => Ok(number.into()),
         (Kind::Duration, value) => duration(&value),
-        (Kind::Texts, Value::Array(list)) => texts(&list).map(|()| Value::Array(list)),
-        (Kind::Map, Value::Object(map)) => match map.values().find(|one| !one.is_string()) {
-            Some(one) => wrong(one, "string"),
-            None => Ok(Value::Object(map)),
-        },
-        (Kind::Lists, Value::Object(map)) => {
-            for one in map.values() {
-                match one {
-                    Value::Array(list) => texts(list)?,
-                    Value::Null => {}
-                    other => return wrong(other, "[]string"),
-                }
-            }
-            Ok(Value::Object(map))
+        (Kind::Texts, Value::Array(list)) => texts(list),
+        (Kind::Map, Value::Object(map)) => {
+            let one = |(key, one)| Ok::<_, String>((key, text(one)?));
+            map.into_iter().map(one).collect::<Result<_, _>>().map(Value::Object)
         }
-        (Kind::Block(_, known), Value::Object(object)) => block(object, known, Some(name)).map(Value::Object),
+        (Kind::Lists, Value::Object(map)) => {
+            let one = |(key, one)| match one {
+                Value::Array(list) => Ok((key, texts(list)?)),
+                Value::Null => Ok((key, Value::Null)),
+                other => Err(wrong(&other, "[]string").err().unwrap_or_default()),
+            };
+            map.into_iter().map(one).collect::<Result<_, String>>().map(Value::Object)
+        }
+        (Kind::Block(of, known), Value::Object(object)) => {
+            block(object, known, &Place::inside(place, of)).map(Value::Object)
+        }
         (Kind::Blocks(of, known), Value::Array(list)) => {
-            let one = |one| fit(one, Kind::Block(of, known), name);
+            let one = |one| fit(one, Kind::Block(of, known), place);
             list.into_iter().filter(|one| !one.is_null()).map(one).collect::<Result<_, _>>().map(Value::Array)
         }
         (Kind::NamedBlocks(of, known), Value::Object(map)) => {
-            let one = |(tag, one)| Ok::<_, String>((tag, fit(one, Kind::Block(of, known), name)?));
+            let one = |(tag, one)| Ok::<_, String>((tag, fit(one, Kind::Block(of, known), place)?));
             map.into_iter().map(one).collect::<Result<_, _>>().map(Value::Object)
         }
         (kind, value) => wrong(&value, &go_type(kind)),
@@ -158,7 +188,7 @@ fn go_type(kind: Kind) -> String {
         Kind::Map => "map[string]string".to_owned(),
         Kind::Lists => "map[string][]string".to_owned(),
         Kind::Named(of) | Kind::Block(of, _) => of.to_owned(),
-        Kind::Blocks("structs.CheckType", _) => "structs.CheckTypes".to_owned(),
+        Kind::Blocks(CHECK_TYPE, _) => format!("{CHECK_TYPE}s"),
         Kind::Blocks(of, _) => format!("[]{of}"),
         Kind::NamedBlocks(of, _) => format!("map[string]{of}"),
         Kind::Text | Kind::Duration | Kind::Any => "string".to_owned(),
@@ -176,15 +206,15 @@ fn go_kind(value: &Value) -> &'static str {
     }
 }
 
-/// A text in Go's notation, or nanoseconds; anything else is none at all, and so is what is below zero.
+/// A text in Go's notation, or nanoseconds; anything else is none at all.
 fn duration(value: &Value) -> Result<Value, String> {
     let nanos = match value {
-        Value::String(text) => match text.strip_prefix('-') {
-            Some(rest) => shared::duration::parse(rest).map(|_| 0),
-            None => shared::duration::parse(text).map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        Value::String(text) => {
+            let (sign, span) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
+            let span = shared::duration::parse(span).map_err(|fault| fault.to_string())?;
+            sign * i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
         }
-        .map_err(|fault| fault.to_string())?,
-        Value::Number(number) => number.as_u64().unwrap_or(0),
+        Value::Number(number) => number.as_i64().unwrap_or(0),
         _ => 0,
     };
     Ok(nanos.into())
@@ -207,6 +237,7 @@ impl Fields {
         self.0.get(name).map(texts).unwrap_or_default()
     }
 
+    /// What is below zero is none at all.
     pub(super) fn duration(&self, name: &str) -> Duration {
         Duration::from_nanos(self.0.get(name).and_then(Value::as_u64).unwrap_or(0))
     }
@@ -235,6 +266,11 @@ impl Fields {
         map.filter_map(|(tag, one)| Some((tag.clone(), Self(one.as_object()?.clone())))).collect()
     }
 
+    /// Whether some number or duration is below zero.
+    pub(super) fn is_some_negative(&self) -> bool {
+        self.0.values().any(|value| value.as_i64().is_some_and(|number| number < 0))
+    }
+
     /// Whether it asks for something.
     pub(super) fn asks(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| !config::is_off(value))
@@ -258,8 +294,11 @@ mod tests {
         field("Meta", Kind::Map),
         field("Header", Kind::Lists),
         field("TTL", Kind::Duration),
-        field("Check", Kind::Block("structs.CheckType", INNER)),
-        field("Checks", Kind::Blocks("structs.CheckType", INNER)),
+        field("Check", Kind::Block(CHECK_TYPE, INNER)),
+        field("Checks", Kind::Blocks(CHECK_TYPE, INNER)),
+        field("Weights", Kind::Block("structs.Weights", INNER)),
+        field("Tagged", Kind::NamedBlocks("structs.ServiceAddress", INNER)),
+        also("ScriptArgs", &["args"], Kind::Texts),
     ];
 
     #[track_caller]
@@ -278,10 +317,19 @@ mod tests {
     }
 
     #[test]
+    fn null_among_texts_is_an_empty_one() {
+        let body = r#"{"Tags":["a",null],"Meta":{"k":null},"Header":{"h":null,"i":[null]}}"#;
+        let fields = decode(body.as_bytes(), KNOWN, "T").unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((fields.texts("Tags"), fields.map("Meta")["k"].as_str()), (vec!["a".to_owned(), String::new()], ""));
+        assert_eq!(fields.lists("Header")["i"], [""]);
+    }
+
+    #[test]
     fn durations_are_texts_or_nanoseconds() {
         let check = |body: &str, millis: u64| {
             let fields = decode(body.as_bytes(), KNOWN, "T").unwrap_or_else(|why| panic!("{why}"));
             assert_eq!(fields.duration("TTL"), Duration::from_millis(millis), "{body}");
+            assert_eq!(fields.is_some_negative(), body.contains('-'), "{body}");
         };
         check(r#"{"TTL":"1.5s"}"#, 1500);
         check(r#"{"TTL":2000000}"#, 2);
@@ -311,6 +359,16 @@ mod tests {
         );
         refused(r#"{"Check":{"Deep":5}}"#, "json: cannot unmarshal number into Go struct field .Check of type string");
         refused(r#"{"Check":{"Bogus":5}}"#, r#"json: unknown field "Bogus""#);
+        let of = |place: &str, kind: &str| {
+            format!("json: cannot unmarshal number into Go struct field {place} of type {kind}")
+        };
+        refused(r#"{"Weights":{"Deep":5}}"#, &of("Weights.Weights.Deep", "string"));
+        refused(r#"{"Tagged":{"lan":{"Deep":5}}}"#, &of("ServiceAddress.Tagged.Deep", "string"));
+        refused(r#"{"Args":5}"#, &of(".args", "[]string"));
+        refused(r#"{"ScriptArgs":5}"#, &of(".ScriptArgs", "[]string"));
+        refused(r#"{'Name':"x"}"#, r"invalid character '\'' looking for beginning of object key string");
+        refused("\u{0}", r"invalid character '\x00' looking for beginning of value");
+        refused(&"[".repeat(20_000), "exceeded max depth");
         refused(
             r#"{"Checks":{}}"#,
             "json: cannot unmarshal object into Go struct field .Checks of type structs.CheckTypes",

@@ -99,7 +99,8 @@ async fn reports_turn_a_check_and_the_health_of_its_service() {
         let check = checks(&lab).await["service:a/b ü"].clone();
         assert_eq!((check["Status"].as_str(), check["Output"].as_str()), (Some(status), Some(output)), "{path}");
         lab.check("GET /v1/agent/health/service/name/api?format=text", code, status).await;
-        assert_eq!(lab.ask("GET /v1/agent/health/service/id/a/b%20%C3%BC").await.status, code);
+        let answer = lab.ask("GET /v1/agent/health/service/id/a/b%20%C3%BC").await;
+        assert_eq!((answer.status, answer.header("x-consul-reason")), (code, status));
     };
     let id = "service:a/b%20%C3%BC";
     told(&format!("/v1/agent/check/pass/{id}?note=all%20good"), "", "passing", "all good", 200).await;
@@ -118,7 +119,10 @@ async fn reports_turn_a_check_and_the_health_of_its_service() {
     assert!(output.ends_with("y ... (captured 4096 of 5000 bytes)"), "{output}");
     lab.check("GET /v1/agent/health/service/name/nope", 404, "[]").await;
     lab.check("GET /v1/agent/health/service/name/nope?format=text", 404, "ServiceName nope Not Found").await;
-    lab.check("GET /v1/agent/health/service/id/nope", 404, "\"ServiceId nope not found\"").await;
+    let unknown = r#"{"AggregatedStatus":"critical","Service":null,"Checks":null}"#;
+    lab.check("GET /v1/agent/health/service/id/nope", 404, unknown).await;
+    let unknown = "\"ServiceId nope not found\"";
+    lab.check("GET /v1/agent/health/service/id/nope?format=text", 404, unknown).await;
     lab.check("GET /v1/agent/health/service/id/", 500, "Bad request: Missing serviceID").await;
     lab.end().await;
 }

@@ -9,6 +9,7 @@ use crate::flags::{Flag, Kind};
 pub(super) const GROUP: Group = Group {
     path: "operator autopilot",
     synopsis: "Shows and changes the rules for servers",
+    form: "[options]",
     about: "Shows and changes by which rules servers get a vote and dead ones are removed.",
     words: &[Word::Verb(&GET_CONFIG), Word::Verb(&SET_CONFIG)],
 };

@@ -13,6 +13,7 @@ use crate::flags::{Flag, Kind};
 pub(super) const GROUP: Group = Group {
     path: "catalog",
     synopsis: "Looks into the catalog",
+    form: "[options]",
     about: "  Looks into the catalog of nodes and services that the servers keep.\n\n  \
             All datacenters:\n\n      $ {program} catalog datacenters\n\n  \
             All nodes:\n\n      $ {program} catalog nodes\n\n  \

@@ -55,6 +55,8 @@ pub struct Verb {
 pub struct Group {
     pub path: &'static str,
     pub synopsis: &'static str,
+    /// What the usage shows after the sub-command.
+    pub form: &'static str,
     pub about: &'static str,
     /// Sorted by name.
     pub words: &'static [Word],
@@ -148,7 +150,7 @@ impl Verb {
 
 impl Group {
     pub fn help(&self, program: &str) -> String {
-        let usage = format!("Usage: {program} {} <subcommand> [options]", self.path);
+        let usage = format!("Usage: {program} {} <subcommand> {}", self.path, self.form);
         let about = self.about.replace("{program}", program);
         format!("{usage}\n\n{about}\n\nSubcommands:\n{}", list(self.words))
     }

@@ -8,6 +8,7 @@ use crate::flags::{Flag, Kind};
 pub(super) const GROUP: Group = Group {
     path: "operator",
     synopsis: "Tools for those who run a cluster",
+    form: "[options]",
     about: "  Tools for those who run a cluster, such as a look at its Raft. Run one without\n  arguments for its help.",
     words: &[Word::Group(&super::autopilot::GROUP), Word::Group(&RAFT)],
 };
@@ -15,6 +16,7 @@ pub(super) const GROUP: Group = Group {
 const RAFT: Group = Group {
     path: "operator raft",
     synopsis: "Tools for those who run a cluster's Raft",
+    form: "[options]",
     about: "Shows and changes the servers that Raft keeps agreed.",
     words: &[Word::Verb(&LIST_PEERS), Word::Verb(&REMOVE_PEER), Word::Verb(&TRANSFER_LEADER)],
 };

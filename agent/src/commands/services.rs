@@ -10,6 +10,7 @@ use crate::flags::{Flag, Kind};
 pub(super) const GROUP: Group = Group {
     path: "services",
     synopsis: "Registers and deregisters services of an agent",
+    form: "[options] [args]",
     about: "  Registers and deregisters services of the agent that is asked. What all\n  \
             agents have registered is seen with \"{program} catalog\".",
     words: &[Word::Verb(&DEREGISTER), Word::Verb(&REGISTER)],

@@ -223,12 +223,6 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
     number.as_i64().or_else(|| float().map(|f| f as i64))
 }
 
-/// A fault of JSON in the words of Go's decoder.
-pub fn go_fault(text: &str, fault: &serde_json::Error) -> String {
-    let told = json_fault(text, fault);
-    told.rsplit_once(" (line ").map_or(told.as_str(), |(words, _)| words).to_owned()
-}
-
 /// A fault of JSON in the words of Go's decoder, with the place that Go leaves out.
 fn json_fault(text: &str, fault: &serde_json::Error) -> String {
     if fault.is_eof() {

@@ -31,7 +31,6 @@ pub use arguments::help;
 pub use banner::{Warning, banner, messages, warnings};
 pub use debug::debug_config;
 pub use defined::{Service, weights, with_family};
-pub use document::go_fault as json_fault;
 pub use keys::{is_off, listing};
 pub use load::{Loaded, Notice, load, services, validate};
 pub use place::Place;

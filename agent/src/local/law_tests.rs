@@ -1,11 +1,12 @@
-//! What must hold whatever happens in whatever order, on the real registry, ledger, differences and store:
-//! when the faults are over, one look at the catalog makes both agree, and nothing is left to push.
+//! What must hold whatever happens in whatever order, on the real registry, files, ledger, differences and
+//! store: when the faults are over, one look at the catalog makes both agree, and nothing is left to push.
+//! `sync` is played step by step, so that everything may happen between its look, its list and each write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
-use super::diff::{compare, pushed, pushes};
+use super::diff::{Push, compare, pushed, pushes};
 use super::*;
 use crate::config::Service;
 use crate::moment::WallTime;
@@ -44,13 +45,26 @@ enum Happening {
     Reload {
         services: Vec<(usize, u16)>,
     },
-    /// A push of what differs, of which only so many writes arrive.
-    Push {
-        arrive: usize,
+    /// The syncer looks at the catalog, or at what a leader that is one no more holds.
+    Look {
+        is_old: bool,
     },
-    /// A whole look at the catalog, and the same.
-    Sync {
-        arrive: usize,
+    /// It lists what it is going to write.
+    List,
+    /// It writes the first so many of the list.
+    Write {
+        count: usize,
+    },
+    /// The leader is killed while the first of the list is on its way, which gives the pass up. What it held may
+    /// be seen once more.
+    LeaderKilled {
+        fate: Fate,
+    },
+    /// What was on its way to a leader that was killed arrives after all.
+    LateWrites,
+    /// A leader registers the node, with what it keeps there.
+    LeaderMarks {
+        is_failed: bool,
     },
     /// Somebody takes it out of the catalog.
     CatalogLosesService {
@@ -65,8 +79,24 @@ enum Happening {
         id: usize,
         port: u16,
     },
-    /// The agent is killed and started again.
-    Restart,
+    /// The agent is killed and started again; its write may be on its way.
+    Restart {
+        fate: Fate,
+    },
+    /// It is killed while a registration is written to its disk.
+    RestartWhileRegistering {
+        id: usize,
+        port: u16,
+        is_written: bool,
+    },
+}
+
+/// What becomes of a write that nobody answered.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Lost,
+    Done,
+    Late,
 }
 
 const IDS: [&str; 4] = ["a", "A", "b", "consul-like"];
@@ -83,14 +113,24 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (id(), 0..3_usize, 0..3_u8).prop_map(|(id, status, output)| Happening::Judge { id, status, output }),
         1 => (id(), any::<bool>()).prop_map(|(id, on)| Happening::Maintain { id, on }),
         1 => proptest::collection::vec((id(), 0..3_u16), 0..3).prop_map(|services| Happening::Reload { services }),
-        3 => (0..6_usize).prop_map(|arrive| Happening::Push { arrive }),
-        2 => (0..6_usize).prop_map(|arrive| Happening::Sync { arrive }),
+        3 => any::<bool>().prop_map(|is_old| Happening::Look { is_old }),
+        4 => Just(Happening::List),
+        4 => (1..6_usize).prop_map(|count| Happening::Write { count }),
+        2 => fate().prop_map(|fate| Happening::LeaderKilled { fate }),
+        1 => Just(Happening::LateWrites),
+        1 => any::<bool>().prop_map(|is_failed| Happening::LeaderMarks { is_failed }),
         1 => id().prop_map(|id| Happening::CatalogLosesService { id }),
         1 => id().prop_map(|id| Happening::CatalogLosesCheck { id }),
         1 => Just(Happening::CatalogLosesNode),
         2 => (id(), 0..3_u16).prop_map(|(id, port)| Happening::CatalogGains { id, port }),
-        1 => Just(Happening::Restart),
+        1 => fate().prop_map(|fate| Happening::Restart { fate }),
+        1 => (id(), 0..3_u16, any::<bool>())
+            .prop_map(|(id, port, is_written)| Happening::RestartWhileRegistering { id, port, is_written }),
     ]
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![Just(Fate::Lost), Just(Fate::Done), Just(Fate::Late)]
 }
 
 struct World {
@@ -99,6 +139,21 @@ struct World {
     store: Store,
     index: u64,
     files: Vec<Service>,
+    /// What the syncer is going to write in this pass.
+    listed: VecDeque<Push>,
+    /// On their way to a leader that was killed.
+    late: Vec<Command>,
+    /// What a leader held when it was killed.
+    old: Option<Store>,
+    /// The leader's check is in the catalog.
+    is_marked: bool,
+}
+
+fn seen_in(store: &Store) -> Option<NodeHealth> {
+    match store.query(&Query::NodeHealth { node: Some("one".to_owned()) }) {
+        (_, Answer::NodeHealth(nodes)) => nodes.first().cloned(),
+        other => panic!("not nodes: {other:?}"),
+    }
 }
 
 fn node() -> NodeFields {
@@ -123,7 +178,17 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let local = Self::agent(&dir);
-        Self { dir, local, store: Store::default(), index: 0, files: Vec::new() }
+        Self {
+            dir,
+            local,
+            store: Store::default(),
+            index: 0,
+            files: Vec::new(),
+            listed: VecDeque::new(),
+            late: Vec::new(),
+            old: None,
+            is_marked: false,
+        }
     }
 
     fn agent(dir: &tempfile::TempDir) -> Local {
@@ -132,10 +197,7 @@ impl World {
     }
 
     fn there(&self) -> Option<NodeHealth> {
-        match self.store.query(&Query::NodeHealth { node: Some("one".to_owned()) }) {
-            (_, Answer::NodeHealth(nodes)) => nodes.first().cloned(),
-            other => panic!("not nodes: {other:?}"),
-        }
+        seen_in(&self.store)
     }
 
     fn write(&mut self, command: Command) -> bool {
@@ -143,19 +205,53 @@ impl World {
         self.store.apply(self.index, WallTime::default(), command).0 == Outcome::Done
     }
 
-    fn push(&mut self, arrive: usize) {
-        let pushes = pushes(&self.local.ledger());
-        for push in pushes.into_iter().take(arrive) {
+    fn look(&mut self, is_old: bool) {
+        let store = self.old.as_ref().filter(|_| is_old).unwrap_or(&self.store);
+        compare(&mut self.local.ledger(), seen_in(store).as_ref());
+        // It looks between two passes.
+        self.listed.clear();
+    }
+
+    fn list(&mut self) {
+        self.listed = pushes(&self.local.ledger()).into();
+    }
+
+    fn write_listed(&mut self, count: usize) {
+        for push in self.listed.drain(..count.min(self.listed.len())).collect::<Vec<_>>() {
             if self.write(push.command.clone()) {
                 pushed(&mut self.local.ledger(), &push);
             }
         }
     }
 
-    fn sync(&mut self, arrive: usize) {
-        let there = self.there();
-        compare(&mut self.local.ledger(), there.as_ref());
-        self.push(arrive);
+    /// Nobody is told what became of the write that was on its way, and the pass is over.
+    fn give_up(&mut self, fate: Fate) {
+        let command = std::mem::take(&mut self.listed).into_iter().next().map(|push| push.command);
+        match (command, fate) {
+            (Some(command), Fate::Done) => drop(self.write(command)),
+            (Some(command), Fate::Late) => self.late.push(command),
+            (_, Fate::Lost) | (None, _) => {}
+        }
+    }
+
+    fn arrive_late(&mut self) {
+        for command in std::mem::take(&mut self.late) {
+            self.write(command);
+        }
+    }
+
+    fn restart(&mut self) {
+        self.local = Self::agent(&self.dir);
+        self.local.open(&self.files, &[]).expect("opened");
+    }
+
+    /// The faults are over.
+    fn settle(&mut self) {
+        self.give_up(Fate::Lost);
+        self.arrive_late();
+        self.look(false);
+        self.list();
+        self.write_listed(usize::MAX);
     }
 
     fn happens(&mut self, what: Happening) {
@@ -186,8 +282,49 @@ impl World {
                 self.files = by_id.into_values().collect();
                 self.local.reload(&self.files, &[]).expect("reloaded");
             }
-            Happening::Push { arrive } => self.push(arrive),
-            Happening::Sync { arrive } => self.sync(arrive),
+            Happening::Look { is_old } => self.look(is_old),
+            Happening::List => self.list(),
+            Happening::Write { count } => self.write_listed(count),
+            Happening::LeaderKilled { fate } => {
+                self.old = Some(self.store.clone());
+                self.give_up(fate);
+            }
+            Happening::LateWrites => self.arrive_late(),
+            Happening::Restart { fate } => {
+                self.give_up(fate);
+                self.restart();
+            }
+            Happening::RestartWhileRegistering { id, port, is_written } => {
+                self.begin_registration(&service(id, port, 2), is_written);
+                self.give_up(Fate::Lost);
+                self.restart();
+            }
+            other => self.catalog_happens(other),
+        }
+    }
+
+    /// Killed after its checks, or after all of it, was on the disk.
+    fn begin_registration(&self, service: &Service, is_written: bool) {
+        let files = Files::new(self.dir.path());
+        for check in &service.checks {
+            files.keep_check(check).expect("written");
+        }
+        if is_written {
+            files.keep_service(&service.fields).expect("written");
+        }
+    }
+
+    /// What others do to the catalog.
+    fn catalog_happens(&mut self, what: Happening) {
+        let text = |id: usize| IDS[id].to_owned();
+        match what {
+            Happening::LeaderMarks { is_failed } => {
+                let status = if is_failed { CheckStatus::Critical } else { CheckStatus::Passing };
+                let mark = CheckFields { id: "serfHealth".to_owned(), status, ..CheckFields::default() };
+                let checks = vec![mark];
+                self.write(Registration { node: node(), checks, ..Registration::default() }.into());
+                self.is_marked = true;
+            }
             Happening::CatalogLosesService { id } => {
                 let (node, service_id) = ("one".to_owned(), text(id));
                 self.write(Command::Deregister(Deregistration::Service { node, service_id }));
@@ -198,15 +335,13 @@ impl World {
             }
             Happening::CatalogLosesNode => {
                 self.write(Command::Deregister(Deregistration::Node { node: "one".to_owned() }));
+                self.is_marked = false;
             }
             Happening::CatalogGains { id, port } => {
                 let service = Some(ServiceFields { tags: vec!["theirs".to_owned()], ..service(id, port, 0).fields });
                 self.write(Registration { node: node(), service, ..Registration::default() }.into());
             }
-            Happening::Restart => {
-                self.local = Self::agent(&self.dir);
-                self.local.open(&self.files, &[]).expect("opened");
-            }
+            other => panic!("{other:?} does not happen to a catalog"),
         }
     }
 
@@ -218,10 +353,13 @@ impl World {
             let claimed = ledger.services().values().any(|claimed| *claimed == service.fields);
             assert!(claimed, "{:?} is nobody's", service.fields);
         }
-        for check in &there.checks {
+        let is_marks = |check: &CheckFields| check.id == "serfHealth";
+        assert_eq!(there.checks.iter().any(|there| is_marks(&there.fields)), self.is_marked, "the leader's is its own");
+        for check in there.checks.iter().map(|check| &check.fields).filter(|check| !is_marks(check)) {
+            // An output that changed alone is told later.
             let is_same =
-                |claimed: &CheckFields| (&claimed.id, claimed.status) == (&check.fields.id, check.fields.status);
-            assert!(ledger.checks().values().any(is_same), "{:?} is nobody's", check.fields);
+                |claimed: &CheckFields| CheckFields { output: check.output.clone(), ..claimed.clone() } == *check;
+            assert!(ledger.checks().values().any(is_same), "{check:?} is nobody's");
         }
         for id in ledger.services().keys() {
             assert!(there.services.iter().any(|there| there.fields.id.eq_ignore_ascii_case(id)), "no {id}");
@@ -241,7 +379,7 @@ proptest! {
         for what in happenings {
             world.happens(what);
         }
-        world.sync(usize::MAX);
+        world.settle();
         world.check();
         // Twins of one ID take turns; without them nothing is left.
         let is_twin = |ids: Vec<String>| {

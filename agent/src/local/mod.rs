@@ -23,6 +23,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use shared::event::{Body, MemberState};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::files::Files;
@@ -31,7 +32,7 @@ use self::ledger::{Ledger, News, Verdict};
 use self::registry::Registry;
 pub use self::registry::{Refused, Source};
 use self::sync::Syncer;
-use self::telling::About;
+use self::telling::{About, Untold};
 use crate::backend::Backend;
 use crate::checks::spec::Check;
 use crate::clock;
@@ -40,6 +41,9 @@ use crate::tasks::Tasks;
 
 /// How often services are looked for that have been critical for too long; Consul's.
 const REAP_EVERY: Duration = Duration::from_secs(30);
+
+/// For the write that is on its way when this agent leaves.
+const SILENT_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest label of a DNS name.
 const DNS_LABEL_BYTES_MAX: usize = 63;
@@ -56,7 +60,8 @@ pub struct Settings {
     pub scripts_of_requests: bool,
     /// Where registrations of requests are kept; none with `-dev`.
     pub files: Option<Files>,
-    /// Told what was registered and how checks are; a full queue is counted.
+    /// Told what was registered and how checks are. While the queue is full the last of each is kept for it, and
+    /// what that replaces is counted.
     pub notices: Option<mpsc::Sender<Body>>,
 }
 
@@ -84,9 +89,18 @@ struct Inner {
     turn: Semaphore,
     runner: OnceLock<Box<dyn Runner>>,
     about: Mutex<BTreeMap<String, About>>,
+    untold: Untold,
     asked: watch::Sender<Asked>,
     /// Counts changes of services and checks.
     changes: watch::Sender<u64>,
+    silence: Silence,
+}
+
+/// For the end of the syncer before that of the agent.
+#[derive(Clone, Debug, Default)]
+struct Silence {
+    wanted: CancellationToken,
+    kept: CancellationToken,
 }
 
 /// How often a pass was asked for.
@@ -110,8 +124,10 @@ impl Local {
             turn: Semaphore::new(1),
             runner: OnceLock::new(),
             about,
+            untold: Untold::default(),
             asked,
             changes,
+            silence: Silence::default(),
         }))
     }
 
@@ -123,18 +139,35 @@ impl Local {
 
     /// Starts the state syncer, and says so. `members` only sets the pace.
     pub fn start(&self, backend: Backend, members: watch::Receiver<Arc<Vec<MemberState>>>, tasks: &Tasks) {
-        let syncer = Syncer::new(Arc::clone(&self.0.ledger), backend, members, self.0.asked.subscribe());
+        let silence = self.0.silence.clone();
+        let asked = self.0.asked.subscribe();
+        let syncer = Syncer::new(Arc::clone(&self.0.ledger), backend, members, asked, silence.wanted);
         // The task keeps a handle of its own: it goes on when the root drops this one.
         let (kept, token) = (self.clone(), tasks.token());
         tasks.spawn("local-sync", async move {
             token.run_until_cancelled(syncer.run()).await;
+            silence.kept.cancel();
             drop(kept);
         });
         let (local, token) = (self.clone(), tasks.token());
         tasks.spawn("local-reaper", async move {
             token.run_until_cancelled(local.reap_again_and_again()).await;
         });
+        let (local, token) = (self.clone(), tasks.token());
+        tasks.spawn("local-teller", async move {
+            token.run_until_cancelled(local.tell_later()).await;
+        });
         info!(target: "agent", "started state syncer");
+    }
+
+    /// Writes to the catalog no more, once started: this agent leaves, and what the leader takes out of the
+    /// catalog shall not come back.
+    pub async fn fall_silent(&self) {
+        let Silence { wanted, kept } = &self.0.silence;
+        wanted.cancel();
+        if tokio::time::timeout(SILENT_WITHIN, kept.cancelled()).await.is_err() {
+            tracing::debug!(target: "agent", "a write to the catalog is still on its way");
+        }
     }
 
     /// Asks for a pass now; several asked for at once are one.
@@ -194,14 +227,6 @@ impl Local {
     fn changed(&self) {
         self.0.changes.send_modify(|count| *count += 1);
         self.0.asked.send_modify(|asked| asked.part += 1);
-    }
-
-    fn tell(&self, body: Body) {
-        if let Some(notices) = &self.0.settings.notices
-            && notices.try_send(body).is_err()
-        {
-            metrics::counter!("quorate.events.local_dropped").increment(1);
-        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -276,10 +276,13 @@ impl Local {
             let id = id.to_owned();
             move |problem| Refused::Unwritten(id, problem)
         };
-        let mut kept = files.keep_service(&service.fields).map_err(unwritten(&service.fields.id));
+        let mut kept = Ok(());
         for check in &service.checks {
             kept = kept.and_then(|()| files.keep_check(check).map_err(unwritten(&check.id)));
         }
+        // Last: should this agent be killed meanwhile, checks of no service are dropped at the next start, while a
+        // service without its checks would pass.
+        kept = kept.and_then(|()| files.keep_service(&service.fields).map_err(unwritten(&service.fields.id)));
         if kept.is_err() && !registry.services.contains_key(&service.fields.id) {
             self.forget(|files| files.forget_service(&service.fields.id));
             for check in service.checks.iter().filter(|check| !registry.checks.contains_key(&check.id)) {

@@ -9,12 +9,13 @@ use rand::{Rng, SeedableRng};
 use shared::event::MemberState;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::diff::{compare, pushed, pushes};
 use super::ledger::{Claim, Ledger};
 use super::{Asked, lock};
-use crate::backend::{Backend, Error, ReadOptions};
+use crate::backend::{Backend, Error, ReadOptions, Reply};
 use crate::clock;
 use crate::moment::Moment;
 use crate::store::query::{Answer, Query};
@@ -39,6 +40,8 @@ pub(super) struct Syncer {
     backend: Backend,
     members: watch::Receiver<Arc<Vec<MemberState>>>,
     asked: watch::Receiver<Asked>,
+    /// Nothing is written any more.
+    silence: CancellationToken,
     /// When the next whole pass is due.
     whole_at: Moment,
     /// What was asked for until the last whole pass.
@@ -54,14 +57,16 @@ impl Syncer {
         backend: Backend,
         members: watch::Receiver<Arc<Vec<MemberState>>>,
         asked: watch::Receiver<Asked>,
+        silence: CancellationToken,
     ) -> Self {
         let (whole_at, dice) = (clock::now(), SmallRng::from_os_rng());
-        Self { ledger, backend, members, asked, whole_at, whole_done: 0, dice, is_failure_told: false }
+        Self { ledger, backend, members, asked, silence, whole_at, whole_done: 0, dice, is_failure_told: false }
     }
 
-    /// Ends when nobody can ask for a pass any more.
+    /// Ends when nobody can ask for a pass any more, or silence is wanted: then after the write that is on its way.
     pub(super) async fn run(mut self) {
-        loop {
+        let silence = self.silence.clone();
+        while !silence.is_cancelled() {
             let asked = *self.asked.borrow_and_update();
             let is_whole = asked.whole != self.whole_done || clock::now() >= self.whole_at;
             let passed = if is_whole { self.whole().await } else { self.push().await };
@@ -77,7 +82,8 @@ impl Syncer {
                 Err(failure) => self.whole_at = clock::now() + self.failed(&failure),
             }
             let due = lock(&self.ledger).next_due().map_or(self.whole_at, |due| due.min(self.whole_at));
-            if matches!(timeout(due.since(clock::now()), self.asked.changed()).await, Ok(Err(_))) {
+            let rested = silence.run_until_cancelled(timeout(due.since(clock::now()), self.asked.changed())).await;
+            if matches!(rested, Some(Ok(Err(_)))) {
                 return;
             }
             lock(&self.ledger).mature(clock::now());
@@ -87,10 +93,12 @@ impl Syncer {
     /// Compares with the catalog, then pushes.
     async fn whole(&mut self) -> Result<(), Error> {
         let query = Query::NodeHealth { node: Some(lock(&self.ledger).node().name.clone()) };
-        let mut reply = self.backend.read(query.clone(), ReadOptions::default()).await?;
+        let Some(reply) = self.read(query.clone(), ReadOptions::default()).await else { return Ok(()) };
+        let mut reply = reply?;
         if matches!(&reply.answer, Answer::NodeHealth(nodes) if nodes.is_empty()) {
             let options = ReadOptions { min_index: reply.index, wait: LEADER_GRACE, ..ReadOptions::default() };
-            reply = self.backend.read(query, options).await?;
+            let Some(later) = self.read(query, options).await else { return Ok(()) };
+            reply = later?;
         }
         let Answer::NodeHealth(nodes) = reply.answer else { return Ok(()) };
         {
@@ -101,11 +109,19 @@ impl Syncer {
         self.push().await
     }
 
+    /// None: nobody wants to know any more.
+    async fn read(&self, query: Query, options: ReadOptions) -> Option<Result<Reply, Error>> {
+        self.silence.run_until_cancelled(self.backend.read(query, options)).await
+    }
+
     /// Pushes what is known to differ.
     async fn push(&mut self) -> Result<(), Error> {
         let pushes = pushes(&lock(&self.ledger));
         let mut refused = None;
         for push in pushes {
+            if self.silence.is_cancelled() {
+                break;
+            }
             match self.backend.write(push.command.clone()).await {
                 Ok(_) => {}
                 // The others have nothing to do with it.

@@ -1,8 +1,10 @@
 //! The state syncer on a server of one.
 
+use shared::event::ServiceEvent;
+
 use super::*;
 use crate::backend::ReadOptions;
-use crate::backend::testing::{Server, soon};
+use crate::backend::testing::{PATIENCE, Server, soon};
 use crate::config::Service;
 use crate::store::command::{Command, Deregistration};
 use crate::store::query::{Answer, Query};
@@ -36,6 +38,26 @@ async fn the_nodes_entry_is_pushed_at_the_start_and_when_asked() {
     server.backend.write(gone).await.expect("written");
     local.sync_soon();
     in_sync(&server.backend).await;
+    server.end().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_writes_nothing_any_more() {
+    let server = Server::alone().await;
+    let (_gossip, members) = watch::channel(Arc::default());
+    let local = Local::new(Settings { node: claimed(), ..Settings::default() });
+    local.start(server.backend.clone(), members, &server.tasks);
+    in_sync(&server.backend).await;
+    soon(local.fall_silent()).await;
+    assert!(local.0.silence.kept.is_cancelled(), "the syncer has ended");
+    let gone = Command::Deregister(Deregistration::Node { node: "one".to_owned() });
+    server.backend.write(gone).await.expect("written");
+    let fields = ServiceFields { id: "w".to_owned(), name: "w".to_owned(), ..ServiceFields::default() };
+    local.register_service(Service { fields, checks: Vec::new() }, false).expect("registered");
+    local.sync_soon();
+    let query = Query::Node { node: "one".to_owned() };
+    let reply = soon(server.backend.read(query, ReadOptions::default())).await.expect("read");
+    assert!(matches!(reply.answer, Answer::Node(None)), "{:?}", reply.answer);
     server.end().await;
 }
 
@@ -83,4 +105,33 @@ fn what_cannot_be_kept_is_not_registered() {
     let refused = local.register_service(Service { fields, checks: Vec::new() }, false);
     assert!(matches!(refused, Err(Refused::Unwritten(..))), "{refused:?}");
     assert!(local.services().is_empty());
+}
+
+#[tokio::test]
+async fn events_that_found_the_queue_full_come_later_the_last_of_each() {
+    let (notices, mut heard) = mpsc::channel(1);
+    let local = Local::new(Settings { notices: Some(notices), ..Settings::default() });
+    let register = |id: &str, port: u16| {
+        let fields = ServiceFields { id: id.to_owned(), name: id.to_owned(), port, ..ServiceFields::default() };
+        local.register_service(Service { fields, checks: Vec::new() }, false).expect("registered");
+    };
+    ["a", "b", "c", "d"].into_iter().zip(1..).for_each(|(id, port)| register(id, port));
+    register("b", 5);
+    assert!(local.deregister_service("c"));
+    let tasks = Tasks::new();
+    let (later, token) = (local.clone(), tasks.token());
+    tasks.spawn("later", async move {
+        token.run_until_cancelled(later.tell_later()).await;
+    });
+    let mut told = Vec::new();
+    while told.len() < 4 {
+        let body = soon(heard.recv()).await.expect("an event");
+        let Body::Service(event) = body else { panic!("{body:?}") };
+        let sign = if matches!(event, ServiceEvent::Deregistered(_)) { '-' } else { '+' };
+        told.push(format!("{sign}{} {}", event.state().service_id, event.state().port));
+    }
+    assert_eq!(told, ["+a 1", "+b 5", "-c 3", "+d 4"]);
+    register("a", 6);
+    assert!(matches!(soon(heard.recv()).await, Some(Body::Service(_))), "in the queue at once");
+    assert!(tasks.end(PATIENCE).await);
 }

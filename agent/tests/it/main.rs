@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where and ends")]
 
+mod agreement;
 mod asking;
 mod bad_input;
 mod catalog;

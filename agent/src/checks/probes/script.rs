@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::clients::words;
 use super::tail::Tail;
 use crate::store::command::CheckStatus;
 
@@ -65,7 +66,7 @@ fn start(args: &[String]) -> Result<(Child, pipe::Receiver), String> {
         io::ErrorKind::NotFound if !program.contains('/') => {
             format!("exec: {program:?}: executable file not found in $PATH")
         }
-        _ => format!("fork/exec {program}: {problem}"),
+        _ => format!("fork/exec {program}: {}", words(&problem)),
     };
     let (read, write) = io::pipe().map_err(failed)?;
     let both = write.try_clone().map_err(failed)?;
@@ -134,6 +135,8 @@ mod tests {
         let mut gone = vec!["no-such-program-here".to_owned()];
         let error = start(&gone).map(|_| ()).expect_err("not there");
         assert_eq!(error, "exec: \"no-such-program-here\": executable file not found in $PATH");
+        let error = start(&["/no/such".to_owned()]).map(|_| ()).expect_err("not there");
+        assert_eq!(error, "fork/exec /no/such: no such file or directory");
         gone.clear();
         assert!(start(&gone).is_err());
     }

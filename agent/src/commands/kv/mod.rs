@@ -14,6 +14,7 @@ use crate::flags::{Flag, Kind};
 pub(super) const GROUP: Group = Group {
     path: "kv",
     synopsis: "Reads and writes the key-value store",
+    form: "[options]",
     about: "  Reads and writes the key-value store.\n\n  \
             Write the key \"redis/config/connections\":\n\n      $ {program} kv put redis/config/connections 5\n\n  \
             Read it:\n\n      $ {program} kv get redis/config/connections\n\n  \
