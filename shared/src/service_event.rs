@@ -56,6 +56,13 @@ pub struct CheckState {
     /// How long it may be critical before its service goes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub deregister_after_ms: Option<u64>,
+    /// How often it is looked at and how long one look may take, or within which time somebody has to report.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub interval_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeout_ms: Option<u64>,
+    #[serde(rename = "TTLMs", skip_serializing_if = "Option::is_none", default)]
+    pub ttl_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,12 +125,15 @@ mod tests {
             service: "web".into(),
             registrar: Registrar::Api,
             deregister_after_ms: None,
+            interval_ms: Some(10_000),
+            timeout_ms: None,
+            ttl_ms: None,
         };
         let body = Body::Check(CheckEvent::StatusChanged { state, from: CheckStatus::Passing });
         let text = serde_json::to_string(&body).expect("JSON");
         assert_eq!(
             text,
-            r#"{"Kind":"check","Type":"status-changed","CheckID":"service:web","Name":"up","Status":"critical","Output":"refused","Notes":"","CheckType":"tcp","ServiceID":"web","Service":"web","Registrar":"api","From":"passing"}"#
+            r#"{"Kind":"check","Type":"status-changed","CheckID":"service:web","Name":"up","Status":"critical","Output":"refused","Notes":"","CheckType":"tcp","ServiceID":"web","Service":"web","Registrar":"api","IntervalMs":10000,"From":"passing"}"#
         );
         assert_eq!(serde_json::from_str::<Body>(&text).expect("a body"), body);
     }

@@ -326,7 +326,7 @@ impl Local {
         }
         tell_limits(&check);
         let mut fields = check.fields();
-        self.about().insert(id.clone(), About { source, deregister_after: check.deregister_after() });
+        self.about().insert(id.clone(), About::of(&check, source));
         {
             let mut ledger = self.ledger();
             let before = ledger.checks().get(&id).map(|before| (before.status, before.output.clone()));

@@ -11,13 +11,33 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::ledger::Claim;
 use super::{Local, Source};
+use crate::checks::spec::{Check, Probe};
 use crate::store::command::{CheckStatus, ServiceFields};
 
 /// What events tell of a check beside what the catalog holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {
     pub(super) source: Source,
-    pub(super) deregister_after: Option<Duration>,
+    deregister_after: Option<Duration>,
+    interval: Option<Duration>,
+    timeout: Option<Duration>,
+    ttl: Option<Duration>,
+}
+
+impl About {
+    pub(super) fn of(check: &Check, source: Source) -> Self {
+        let deregister_after = check.deregister_after();
+        let about = Self { source, deregister_after, interval: None, timeout: None, ttl: None };
+        match check.probe() {
+            Probe::Ttl { ttl } => Self { ttl: Some(ttl), ..about },
+            Probe::Alias { .. } | Probe::Nothing => about,
+            _ => Self { interval: Some(check.interval()), timeout: Some(check.timeout()), ..about },
+        }
+    }
+}
+
+fn millis(span: Option<Duration>) -> Option<u64> {
+    span.and_then(|span| u64::try_from(span.as_millis()).ok())
 }
 
 /// More things than an agent has; what is beyond is lost, and counted.
@@ -119,7 +139,10 @@ impl Local {
             service_id: fields.service_id.clone(),
             service: service.map(|service| service.name.clone()).unwrap_or_default(),
             registrar: registrar(about.source),
-            deregister_after_ms: about.deregister_after.and_then(|after| u64::try_from(after.as_millis()).ok()),
+            deregister_after_ms: millis(about.deregister_after),
+            interval_ms: millis(about.interval),
+            timeout_ms: millis(about.timeout),
+            ttl_ms: millis(about.ttl),
         })
     }
 }
