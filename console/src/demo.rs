@@ -3,7 +3,7 @@
 //! names the agent.
 //!
 //! Every node is this program run again, a real process to kill and pause. They end with the demo in
-//! every case: it stops those it started; if it is killed itself, the system tells them. Whose traffic a
+//! every case: it kills those it started; if it is killed itself, the system tells them. Whose traffic a
 //! node drops it is told over its standard input, which the demo alone holds the other end of.
 
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::http::Settings;
 
 use crate::cli::{Options, say};
@@ -35,9 +35,9 @@ const PARENT: &str = "QUORATE_DEMO_PARENT";
 const DIRECTORY: &str = "QUORATE_DEMO_DIRECTORY";
 /// A node that does not listen by then is taken for stuck.
 const START: Duration = Duration::from_secs(15);
-/// A node may take so long to stop in order.
-const STOP: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
+/// How often a directory is removed that others remove or write to as well.
+const FORGETS: u32 = 100;
 /// Servers and clients of a demo.
 const SERVERS: u8 = 3;
 const CLIENTS: u8 = 2;
@@ -57,10 +57,20 @@ pub fn agent(arguments: Vec<OsString>) -> ExitCode {
     if parent.is_some() && parent != getppid() {
         // Nobody is left to do it.
         if let Some(directory) = std::env::var_os(DIRECTORY) {
-            let _ = fs::remove_dir_all(directory);
+            forget(Path::new(&directory));
         }
     }
     code
+}
+
+/// Removes all that a demo wrote. Its nodes may be at it at the same time, and in each other's way.
+fn forget(directory: &Path) {
+    for _ in 0..FORGETS {
+        match fs::remove_dir_all(directory) {
+            Err(_) if directory.exists() => std::thread::sleep(LOOK),
+            _ => return,
+        }
+    }
 }
 
 /// Makes this process end with its parent; false when that is gone already.
@@ -163,24 +173,17 @@ impl Demo {
         Ok(())
     }
 
-    /// Stops the nodes it started, by force when they do not stop by themselves, and forgets what they wrote.
+    /// Kills the nodes it started and forgets what they wrote: nobody is left to whom an orderly end would be of use.
     fn end(&mut self) {
-        for node in &self.nodes {
-            node.signal(Signal::TERM);
-            // Whoever is paused takes no signal.
-            node.signal(Signal::CONT);
-        }
-        let until = clock::after(STOP);
         for node in &mut self.nodes {
-            while matches!(node.process.try_wait(), Ok(None)) && clock::now() < until {
-                std::thread::sleep(LOOK);
-            }
             // Of one that has ended this does nothing.
             let _ = node.process.kill();
+        }
+        for node in &mut self.nodes {
             let _ = node.process.wait();
         }
         self.nodes.clear();
-        let _ = fs::remove_dir_all(&self.directory);
+        forget(&self.directory);
     }
 }
 
@@ -190,35 +193,52 @@ impl Drop for Demo {
     }
 }
 
-/// The services of a client, whose checks look at what is really there: some pass, one warns, one fails,
-/// one turns with the clock.
+/// The services of a node, whose checks look at what is really there: some pass, one warns, one fails, one turns
+/// with the clock, and one is never heard of and goes.
 fn services(name: &str, directory: &Path) -> Option<String> {
     let at = directory.display().to_string();
-    let service = |name: &str, port: u16, tags: &[&str], check: &str, script: String| {
+    let of = |name: &str, port: u16, tags: &[&str], check: Value| {
         json!({
-            "name": name, "port": port, "tags": tags, "meta": {"of": "demo"},
-            "check": {"name": check, "args": ["/bin/sh", "-c", script], "interval": "5s", "timeout": "3s"},
+            "name": name, "port": port, "tags": tags, "check": check,
+            "meta": {"of": "demo"},
         })
     };
-    let web = |version: &str| service("web", 8080, &[version], "files", format!("ls -d '{at}'"));
+    let script = |name: &str, script: String| {
+        json!({
+            "name": name, "args": ["/bin/sh", "-c", script],
+            "interval": "5s", "timeout": "3s",
+        })
+    };
+    let web = |version: &str| of("web", 8080, &[version], script("files", format!("cd '{at}' && echo $(ls)")));
     let services = match name {
+        "srv-3" => {
+            let report = json!({"name": "report", "ttl": "20s", "deregister_critical_service_after": "3m"});
+            json!([of("batch", 8083, &["nightly"], report)])
+        }
         "web-1" => {
-            let files = format!("n=$(ls '{at}' | wc -l); echo \"$n files, more than 3\"; [ \"$n\" -le 3 ] || exit 1");
-            json!([web("v1"), service("files", 8081, &["primary"], "count", files)])
+            let count = format!("n=$(ls '{at}' | wc -l); echo $n files, more than 3; [ $n -le 3 ] || exit 1");
+            json!([web("v1"), of("files", 8081, &["primary"], script("count", count))])
         }
         "web-2" => {
             // Whoever makes that file sees it pass.
-            let redis = format!("cat '{at}/redis.pid' || exit 2");
-            let clock = "s=$(date +%s); [ $((s / 45 % 2)) = 0 ] && echo \"$s is even enough\" && exit; echo \"$s is odd\"; exit 1";
+            let process = format!("cd '{at}' && cat redis.pid || exit 2");
+            let even =
+                "s=$(date +%s); [ $((s / 45 % 2)) = 0 ] && echo $s is even enough && exit; echo $s is odd; exit 1";
             json!([
                 web("v2"),
-                service("redis", 6379, &["primary"], "process", redis),
-                service("clock", 8082, &[], "even", clock.to_owned()),
+                of("redis", 6379, &["primary"], script("process", process)),
+                of("clock", 8082, &[], script("even", even.to_owned())),
             ])
         }
         _ => return None,
     };
-    Some(json!({"enable_script_checks": true, "services": services}).to_string())
+    let checks = json!({
+        "services": services,
+        "enable_script_checks": true,
+        // What they say is on screen soon.
+        "check_update_interval": "1s",
+    });
+    Some(checks.to_string())
 }
 
 /// Starts the bundled agent with these arguments, as a child that ends with this process.
