@@ -186,6 +186,8 @@ pub enum Source {
     Instances,
     Stats,
     Monitor,
+    Rules,
+    Metrics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -388,6 +390,15 @@ pub struct Interest {
     pub service: Option<String>,
     /// Services whose instances are to be counted, once, in this order.
     pub counted: Vec<String>,
+    /// Who knows how the checks of the selected instance work.
+    pub agent: Option<OwnAgent>,
+}
+
+/// A node's own agent, and where it is taken to answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnAgent {
+    pub node: String,
+    pub place: Place,
 }
 
 /// The agent that an order goes to: one of the command line, or another one, asked with that one's settings.

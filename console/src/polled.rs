@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use shared::api::agent::AgentMember;
 use shared::api::coordinate::CoordinateEntry;
 use shared::api::health::HealthCheck;
-use shared::api::operator::RaftConfiguration;
+use shared::api::operator::{AutopilotConfiguration, RaftConfiguration};
+use shared::event::CheckState;
 
 pub use crate::msg::Identity;
 
@@ -41,6 +42,12 @@ pub enum Polled {
     Stats(BTreeMap<String, String>),
     /// One line of `/v1/agent/monitor?loglevel=debug`, as it came, without its newline.
     MonitorLine(String),
+    /// `/v1/operator/autopilot/configuration`, asked of both kinds of agent.
+    Rules(AutopilotConfiguration),
+    /// `/v1/agent/metrics`: what it took to have the log on disk, mean and most in milliseconds; asked of ours.
+    Syncs { mean_ms: f64, most_ms: f64 },
+    /// What a node's own agent tells of its checks.
+    Checked { node: String, checks: Vec<CheckState> },
 }
 
 /// A row of `/v1/health/service/…`, of which other agents may leave out what they have not.

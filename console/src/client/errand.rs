@@ -14,10 +14,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::connect::trouble_of;
+use super::policies;
 use super::poll::identity_of;
 use super::wire::DEADLINE;
 use crate::clock;
-use crate::msg::{LaneId, Msg, Place, Trouble};
+use crate::msg::{LaneId, Msg, OwnAgent, Place, Trouble};
 use crate::order::{Method, Order, Outcome, Probe, Seen};
 
 /// A join tries several addresses, a leave tells the pool before it answers.
@@ -37,11 +38,13 @@ pub(super) struct Errands {
     out: mpsc::Sender<Msg>,
     tasks: JoinSet<()>,
     looking: Option<AbortHandle>,
+    /// Whose checks are asked about, and the task that does.
+    policies: Option<(OwnAgent, AbortHandle)>,
 }
 
 impl Errands {
     pub(super) fn new(places: &[Settings], out: &mpsc::Sender<Msg>) -> Self {
-        Self { places: places.to_vec(), out: out.clone(), tasks: JoinSet::new(), looking: None }
+        Self { places: places.to_vec(), out: out.clone(), tasks: JoinSet::new(), looking: None, policies: None }
     }
 
     fn settings(&self, lane: LaneId, address: Option<&str>) -> Option<Settings> {
@@ -96,6 +99,23 @@ impl Errands {
             };
             let _ = out.send(Msg::Probed { at: clock::now(), probe, seen }).await;
         }));
+    }
+}
+
+impl Errands {
+    /// Asks this agent from now on how its checks work, and no other one.
+    pub(super) fn ask_own(&mut self, agent: Option<&OwnAgent>) {
+        if self.policies.as_ref().map(|(agent, _)| agent) == agent {
+            return;
+        }
+        if let Some((_, task)) = self.policies.take() {
+            task.abort();
+        }
+        while self.tasks.try_join_next().is_some() {}
+        let Some(agent) = agent else { return };
+        let Some(settings) = self.settings(agent.place.lane, agent.place.address.as_deref()) else { return };
+        let task = policies::follow(settings, agent.place.lane, agent.node.clone(), self.out.clone());
+        self.policies = Some((agent.clone(), self.tasks.spawn(task)));
     }
 }
 

@@ -9,6 +9,7 @@ mod backoff;
 mod connect;
 mod errand;
 mod monitor;
+mod policies;
 mod poll;
 mod seat;
 mod services;
@@ -104,7 +105,8 @@ impl Client {
     }
 
     /// Looks at this of the catalog from now on.
-    pub fn watch(&self, interest: Interest) {
+    pub fn watch(&mut self, interest: Interest) {
+        self.errands.ask_own(interest.agent.as_ref());
         self.interest.send_replace(interest);
     }
 

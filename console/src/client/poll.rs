@@ -23,6 +23,12 @@ use crate::polled::{Identity, Polled};
 const SECOND: Duration = Duration::from_secs(1);
 /// Round trips change slowly.
 const COORDINATES: Duration = Duration::from_secs(15);
+/// So often the agent sums up what it measured.
+const METRICS: Duration = Duration::from_secs(10);
+/// Milliseconds to have entries on disk.
+const SYNC: &str = "quorate.raft.sync";
+/// Turns of autopilot's health to one of its rules.
+const RULES_EVERY: u64 = 15;
 /// Above so many members their list is asked for less often.
 const MANY: usize = 2_000;
 /// How long a blocking query may be held.
@@ -222,9 +228,10 @@ async fn configuration(wire: &Wire, shared: &Shared) -> Trouble {
     }
 }
 
-async fn autopilot(wire: &Wire) -> Trouble {
+/// How healthy servers are, and from time to time the rules for it. Of both kinds of agent.
+pub(super) async fn autopilot(wire: &Wire) -> Trouble {
     let mut pace = Pace::new(wire, Source::Autopilot, 2 * SECOND);
-    loop {
+    for turn in 0_u64.. {
         let outcome = async {
             let _turn = wire.turn().await;
             let answer = wire.ask(wire.get("/v1/operator/autopilot/health").within(DEADLINE)).await?;
@@ -236,10 +243,43 @@ async fn autopilot(wire: &Wire) -> Trouble {
             let health = decode(without_nulls(answer.json().await?))?;
             hand_on(wire, Polled::Autopilot(health)).await
         };
+        let mut outcome = outcome.await;
+        if outcome.is_ok() && turn % RULES_EVERY == 0 {
+            // Not known they are missed at one place only.
+            if let Ok(rules) = ask(wire, wire.get("/v1/operator/autopilot/configuration")).await {
+                outcome = hand_on(wire, Polled::Rules(rules)).await;
+            }
+        }
+        if let Err(trouble) = pace.turn(wire, outcome).await {
+            return trouble;
+        }
+    }
+    Trouble::Ended
+}
+
+/// What it takes this server to have its log on disk, as our agents measure it.
+pub(super) async fn metrics(wire: &Wire) -> Trouble {
+    let mut pace = Pace::new(wire, Source::Metrics, METRICS);
+    loop {
+        let outcome = async {
+            let told: Value = ask(wire, wire.get("/v1/agent/metrics")).await?;
+            match syncs_of(&told) {
+                Some(syncs) => hand_on(wire, syncs).await,
+                None => Ok(()),
+            }
+        };
         if let Err(trouble) = pace.turn(wire, outcome.await).await {
             return trouble;
         }
     }
+}
+
+/// None where nothing was written in this interval.
+fn syncs_of(told: &Value) -> Option<Polled> {
+    let samples = told.get("Samples")?.as_array()?;
+    let sample = samples.iter().find(|sample| sample.get("Name").and_then(Value::as_str) == Some(SYNC))?;
+    let number = |name: &str| sample.get(name).and_then(Value::as_f64);
+    Some(Polled::Syncs { mean_ms: number("Mean")?, most_ms: number("Max")? })
 }
 
 fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Miss> {

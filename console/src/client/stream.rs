@@ -59,6 +59,8 @@ pub(super) async fn follow(
         trouble = services::instances(wire) => trouble,
         trouble = services::counts(wire) => trouble,
         trouble = poll::coordinates(wire) => trouble,
+        trouble = poll::autopilot(wire) => trouble,
+        trouble = poll::metrics(wire) => trouble,
         trouble = time(wire) => trouble,
     }
 }

@@ -9,7 +9,7 @@ use super::checks::Health;
 use super::list::ListState;
 use super::mark::Mark;
 use super::servers::ServerRole;
-use crate::msg::{Denial, Source};
+use crate::msg::{AgentKind, Denial, Source};
 
 const ROWS_MAX: usize = 200;
 
@@ -155,9 +155,13 @@ fn checks(model: &Model, rows: &mut Vec<Concern>) {
 }
 
 fn denials(model: &Model, rows: &mut Vec<Concern>) {
+    let is_ours = model.lane().and_then(|lane| lane.kind) == Some(AgentKind::Quorate);
     for (source, denial) in &model.denials {
         let (subject, loss) = match source {
             Source::RaftConfiguration => ("Raft configuration", "who votes is not known"),
+            // Without a leader nobody tells it, and that is said elsewhere.
+            Source::Autopilot if is_ours && *denial == Denial::Failed => continue,
+            Source::Autopilot if is_ours => ("autopilot", "how healthy the servers are is not known"),
             Source::Autopilot => ("autopilot", "replication is not known"),
             Source::Members if model.members.known => ("members", "they are shown as they were"),
             Source::Members => ("members", "they are not known"),
@@ -173,6 +177,8 @@ fn denials(model: &Model, rows: &mut Vec<Concern>) {
             Source::Identity | Source::Stats => ("agent", "its own Raft state is not known"),
             Source::Leader => ("leader", "it is not known"),
             Source::Peers => ("peers", "they are not known"),
+            // What is lacking without them is seen where they stand.
+            Source::Rules | Source::Metrics => continue,
         };
         let (what, why) = match denial {
             Denial::Forbidden => ("access", "403"),

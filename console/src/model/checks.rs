@@ -13,6 +13,8 @@ const NODE_MAINTENANCE: &str = "_node_maintenance";
 const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
 /// So many turns within the span of a strip are worth a word.
 const FLAPS: usize = 3;
+/// Nodes whose agents' word on their checks is remembered.
+const TOLD_MAX: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Health {
@@ -70,6 +72,11 @@ impl Check {
         if self.service.is_empty() { &self.id } else { &self.service }
     }
 
+    /// `: connection refused`, or nothing.
+    pub fn words(&self) -> String {
+        if self.output.is_empty() { String::new() } else { format!(": {}", self.output) }
+    }
+
     /// It stands for maintenance, which somebody meant.
     pub fn is_maintenance(&self) -> bool {
         is_maintenance(&self.id)
@@ -79,6 +86,32 @@ impl Check {
     pub fn flaps(&self, now: WallTime) -> Option<usize> {
         let since = now.micros() - i64::try_from(SPAN_US).unwrap_or(i64::MAX);
         Some(self.past.count(WallTime::from_micros(since))).filter(|count| *count >= FLAPS)
+    }
+}
+
+/// How a check works, as far as that was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What it asks: an URL, an address, a command.
+    pub target: String,
+    pub interval_ms: Option<u64>,
+    pub timeout_ms: Option<u64>,
+    pub ttl_ms: Option<u64>,
+    /// How long it may be critical before its service is deregistered.
+    pub deregister_ms: Option<u64>,
+}
+
+impl Policy {
+    /// What this one does not say, as the other says it.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            target: if self.target.is_empty() { other.target.clone() } else { self.target },
+            interval_ms: self.interval_ms.or(other.interval_ms),
+            timeout_ms: self.timeout_ms.or(other.timeout_ms),
+            ttl_ms: self.ttl_ms.or(other.ttl_ms),
+            deregister_ms: self.deregister_ms.or(other.deregister_ms),
+        }
     }
 }
 
@@ -99,6 +132,8 @@ pub struct Checks {
     index: HashMap<String, HashMap<String, usize>>,
     /// The worst by node and service ID; that of the node's own checks has none.
     worst: HashMap<String, HashMap<String, Health>>,
+    /// What agents themselves told of how their checks work, by node and check ID.
+    told: HashMap<String, HashMap<String, Policy>>,
     /// They have been answered at least once.
     pub known: bool,
     pub unseen: Unseen,
@@ -116,6 +151,32 @@ impl Checks {
 
     pub fn find(&self, node: &str, id: &str) -> Option<&Check> {
         self.index.get(node)?.get(id).map(|at| &self.rows[*at])
+    }
+
+    /// How a check works, as its own agent told it.
+    pub fn told(&self, node: &str, id: &str) -> Option<&Policy> {
+        self.told.get(node)?.get(id)
+    }
+
+    /// Takes an agent's word on one of its checks; none: it is gone.
+    pub fn tell(&mut self, node: &str, id: &str, policy: Option<Policy>) {
+        if !self.told.contains_key(node) {
+            if self.told.len() >= TOLD_MAX {
+                // Who is looked at is asked again.
+                self.told.clear();
+            }
+            self.told.insert(node.to_owned(), HashMap::new());
+        }
+        let Some(told) = self.told.get_mut(node) else { return };
+        match policy {
+            Some(policy) => told.insert(id.to_owned(), policy),
+            None => told.remove(id),
+        };
+    }
+
+    /// Forgets an agent's word, before it says all of it anew.
+    pub fn forget_told(&mut self, node: &str) {
+        self.told.remove(node);
     }
 
     pub fn count(&self, health: Health) -> usize {

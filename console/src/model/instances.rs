@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared::time::WallTime;
 
-use super::checks::{Checks, Health, is_maintenance};
+use super::checks::{Checks, Health, Policy, is_maintenance};
 use super::filter::{self, Filter};
 use super::list::ListState;
 use super::services::Place;
@@ -15,18 +15,6 @@ use super::services::Place;
 pub const OUTPUT_MAX: usize = 4_096;
 const OUTPUT_OF_MANY_MAX: usize = 256;
 const MANY: usize = 500;
-
-/// How a check works, as far as the catalog was told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// What it asks: an URL, an address, a command.
-    pub target: String,
-    pub interval_ms: Option<u64>,
-    pub timeout_ms: Option<u64>,
-    pub ttl_ms: Option<u64>,
-    /// How long it may be critical before its service is deregistered.
-    pub deregister_ms: Option<u64>,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {

@@ -16,6 +16,7 @@ pub mod member;
 pub mod members;
 pub mod panes;
 pub mod past;
+pub mod pulse;
 pub mod pursuit;
 pub mod raft;
 pub mod recovery;

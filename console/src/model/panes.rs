@@ -104,7 +104,7 @@ pub struct Raft {
 
 pub fn raft(body: u16, room: Room, needs: Needs) -> Raft {
     let wide = room == Room::Wide;
-    let replication = bounded(needs.servers + if wide { 4 } else { 3 }, 4, body * 2 / 5);
+    let replication = bounded(needs.servers + 3 + usize::from(raft_lines(room)), 4, body * 2 / 5);
     let timeline =
         if needs.timeline == 0 { 0 } else { bounded(needs.timeline + if wide { 4 } else { 3 }, 5, (body / 3).max(5)) };
     let left = body.saturating_sub(replication + timeline);
@@ -112,9 +112,14 @@ pub fn raft(body: u16, room: Room, needs: Needs) -> Raft {
     Raft { replication, timeline, elections: left - detail, detail }
 }
 
+/// Lines below the servers on the Raft screen: commits, contact.
+pub fn raft_lines(room: Room) -> u16 {
+    if room == Room::Wide { 2 } else { 0 }
+}
+
 /// Columns of the list of services where the instances stand beside it.
 pub fn services_width(width: u16) -> u16 {
-    (width * 2 / 5).clamp(44, 72)
+    (width * 7 / 20).clamp(42, 64)
 }
 
 /// Height of the list of services where it stands above the instances; the rest is theirs.

@@ -11,6 +11,7 @@ use shared::time::WallTime;
 
 use super::elections::Elections;
 use super::list::ListState;
+use super::pulse::{Contacts, Rules, Syncs};
 use super::timeline::Timeline;
 
 /// One server of the Raft configuration.
@@ -145,6 +146,10 @@ pub struct Raft {
     pub heartbeat_lost: Option<(WallTime, String)>,
     /// Commit index once a second, oldest first.
     pub commits: VecDeque<(WallTime, u64)>,
+    pub contacts: Contacts,
+    /// Of the agent in use.
+    pub syncs: Option<Syncs>,
+    pub rules: Option<Rules>,
     /// Rows of Servers and of Replication: the same list in two places.
     pub list: ListState<String>,
 }

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 use shared::api::health::HealthCheck;
-use shared::event::Level;
+use shared::event::{CheckEvent, CheckState, Level, MemberStatus, Pool};
 use shared::time::WallTime;
 
 use crate::model::Model;
-use crate::model::checks::{Check, Health};
-use crate::model::instances::{Instance, Policy, Probe};
+use crate::model::checks::{Check, Health, Policy};
+use crate::model::dialog::own_place;
+use crate::model::instances::{Instance, Probe};
 use crate::model::journal::{Kind, News};
 use crate::model::mark::Mark;
 use crate::model::strip::Past;
-use crate::msg::{Denial, Effect, Interest, Screen, Source};
+use crate::msg::{AgentKind, Denial, Effect, Interest, OwnAgent, Place, Screen, Source};
 use crate::polled::InstanceEntry;
 
 pub(super) fn services(model: &mut Model, services: BTreeMap<String, Vec<String>>) {
@@ -108,9 +109,43 @@ pub(super) fn checks(model: &mut Model, at: WallTime, checks: Vec<HealthCheck>) 
             Health::Passing => (Mark::Good, Level::Info),
             Health::Other => (Mark::Unknown, Level::Info),
         };
-        let text = format!("{} on {}: {before} to {}: {}", check.subject(), check.node, check.status, check.output);
+        let text = format!("{} on {}: {before} to {}{}", check.subject(), check.node, check.status, check.words());
         model.journal.push(News { at, node: check.node, kind: Kind::Check, level, mark, text });
     }
+}
+
+/// What an agent tells of how one of its checks works; the status comes from the catalog.
+pub(super) fn told(model: &mut Model, node: &str, event: &CheckEvent) {
+    let state = event.state();
+    let policy = (!matches!(event, CheckEvent::Deregistered(_))).then(|| policy_told(state));
+    model.checks.tell(node, &state.check_id, policy);
+}
+
+/// All that a node's agent tells of its checks.
+pub(super) fn checked(model: &mut Model, node: &str, checks: &[CheckState]) {
+    model.checks.forget_told(node);
+    for state in checks {
+        model.checks.tell(node, &state.check_id, Some(policy_told(state)));
+    }
+}
+
+fn policy_told(state: &CheckState) -> Policy {
+    let CheckState { interval_ms, timeout_ms, ttl_ms, deregister_after_ms, .. } = *state;
+    Policy { target: String::new(), interval_ms, timeout_ms, ttl_ms, deregister_ms: deregister_after_ms }
+}
+
+/// The agent that keeps the selected instance, which alone knows how its checks work. Where the one in use is
+/// not ours, that one would not tell.
+fn own_agent(model: &Model) -> Option<OwnAgent> {
+    let node = &model.instances.selected()?.node;
+    let member = model.members.find(Pool::Lan, node)?;
+    let is_ours = model.lane().and_then(|lane| lane.kind) == Some(AgentKind::Quorate);
+    // That of the agent in use comes by itself.
+    if !is_ours || member.state.status != MemberStatus::Alive || node == model.here() {
+        return None;
+    }
+    let (address, _) = own_place(model, node);
+    Some(OwnAgent { node: node.clone(), place: Place { lane: model.active, address: Some(address) } })
 }
 
 /// What of the catalog should be asked for now, when that is not what is asked for already. Only the
@@ -124,6 +159,7 @@ pub(super) fn interest(model: &mut Model) -> Vec<Effect> {
             interest.counted = model.services.uncounted();
             interest.counted.retain(|name| interest.service.as_ref() != Some(name));
         }
+        interest.agent = own_agent(model);
     }
     if interest == model.interest {
         return Vec::new();

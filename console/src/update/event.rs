@@ -6,7 +6,7 @@ use shared::event::{
 };
 use shared::time::WallTime;
 
-use super::{member, names, polled, story};
+use super::{catalog, member, names, polled, story};
 use crate::model::Model;
 use crate::model::elections::Outcome;
 use crate::model::journal::{Kind, News};
@@ -141,8 +141,8 @@ fn happens(model: &mut Model, at: WallTime, event: Event, told: bool) {
         }
         Body::Service(_) if told => {}
         Body::Service(body) => story::service(model, time, &node, &body),
-        // The checks of the whole cluster come from its catalog, and are told from there.
-        Body::Check(_) => {}
+        // How the checks of the whole cluster are comes from its catalog, and is told from there.
+        Body::Check(body) => catalog::told(model, &node, &body),
         Body::User(_) if told => {}
         Body::User(body) => story::user(model, time, &node, &body),
         Body::Log(_) if told => {}

@@ -98,6 +98,9 @@ fn tick(model: &mut Model, now: shared::time::WallTime) -> bool {
     let before = model.now.micros().div_euclid(1_000_000);
     model.now = now;
     model.raft.sample(now);
+    if model.is_live() {
+        model.raft.contacts.sample(now, &model.servers);
+    }
     event::take_asides(model, now);
     before != now.micros().div_euclid(1_000_000)
 }

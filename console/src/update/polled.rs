@@ -11,8 +11,9 @@ use super::{catalog, fact, member, story};
 use crate::model::Model;
 use crate::model::mark::Mark;
 use crate::model::members::Member;
+use crate::model::pulse::{Rules, Syncs};
 use crate::model::raft::{Gap, Leader, Leading, Peer};
-use crate::msg::{Denial, LaneId, Source};
+use crate::msg::{AgentKind, Denial, LaneId, Source};
 use crate::polled::{AutopilotHealth, Identity, Polled, ServerHealth};
 
 /// How long a suspicion that a log told outlives an API that knows no suspects.
@@ -60,6 +61,15 @@ pub(super) fn polled(model: &mut Model, lane: LaneId, at: WallTime, polled: Poll
         Polled::Instances { service, entries } => catalog::instances(model, &service, entries),
         Polled::Stats(stats) => take_stats(model, at, &stats),
         Polled::MonitorLine(text) => return fact::line(model, at, &text),
+        Polled::Rules(it) => {
+            let rules = |contact_ms| Rules { contact_ms, trailing: it.max_trailing_logs };
+            model.raft.rules = go_millis(&it.last_contact_threshold).map(rules);
+        }
+        Polled::Syncs { mean_ms, most_ms } => {
+            let us = |ms: f64| (ms * 1_000.0) as u64;
+            model.raft.syncs = Some(Syncs { at, mean_us: us(mean_ms), most_us: us(most_ms) });
+        }
+        Polled::Checked { node, checks } => catalog::checked(model, &node, &checks),
     }
     true
 }
@@ -79,6 +89,9 @@ fn source(polled: &Polled) -> Option<Source> {
         Polled::Instances { .. } => Source::Instances,
         Polled::Stats(_) => Source::Stats,
         Polled::MonitorLine(_) => Source::Monitor,
+        Polled::Rules(_) => Source::Rules,
+        Polled::Syncs { .. } => Source::Metrics,
+        Polled::Checked { .. } => return None,
     })
 }
 
@@ -222,18 +235,32 @@ fn configure(model: &mut Model, at: WallTime, peers: Vec<Peer>) {
 }
 
 fn autopilot(model: &mut Model, at: WallTime, health: AutopilotHealth) {
+    // What our agents push of their logs is newer and more.
+    let is_pushed = model.lane().and_then(|lane| lane.kind) == Some(AgentKind::Quorate);
+    unknown_health(model);
     for server in health.servers {
         let ServerHealth {
             id, serf_status, leader, last_contact, last_term, last_index, healthy, stable_since, ..
         } = server;
-        let progress = model.raft.progress_mut(&id, at);
-        progress.term = Some(last_term).filter(|term| *term > 0);
-        progress.last_log = Some(last_index).filter(|index| *index > 0);
-        progress.contact_ms = if leader { None } else { go_millis(&last_contact) };
+        let seen = model.raft.progress.get(&id).filter(|_| is_pushed).map_or(at, |known| known.seen);
+        let progress = model.raft.progress_mut(&id, seen);
+        if !is_pushed {
+            progress.term = Some(last_term).filter(|term| *term > 0);
+            progress.last_log = Some(last_index).filter(|index| *index > 0);
+            progress.contact_ms = if leader { None } else { go_millis(&last_contact) };
+            progress.serf_alive = Some(serf_status == "alive");
+        }
         progress.healthy = Some(healthy);
-        progress.stable_since =
-            stable_since.parse::<jiff::Timestamp>().ok().map(|t| WallTime::from_micros(t.as_microsecond()));
-        progress.serf_alive = Some(serf_status == "alive");
+        let since = stable_since.parse::<jiff::Timestamp>().ok().map(|t| t.as_microsecond());
+        // Go's zero stands for a time that nobody knows.
+        progress.stable_since = since.filter(|micros| *micros > 0).map(WallTime::from_micros);
+    }
+}
+
+/// What autopilot said before is no word of now.
+fn unknown_health(model: &mut Model) {
+    for progress in model.raft.progress.values_mut() {
+        (progress.healthy, progress.stable_since) = (None, None);
     }
 }
 
@@ -362,6 +389,9 @@ pub(super) fn denied(model: &mut Model, source: Source, denial: Denial) -> bool 
         // What was known of the voters is no longer known to be so.
         model.raft.peers.iter_mut().for_each(|peer| peer.voter = None);
         model.raft.peers_known = true;
+    }
+    if source == Source::Autopilot {
+        unknown_health(model);
     }
     model.denials.insert(source, denial) != Some(denial)
 }

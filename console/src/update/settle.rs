@@ -105,7 +105,8 @@ fn page(model: &Model, pane: Pane) -> usize {
     };
     let furniture = match pane {
         // Head and, where there is room, the line of sparks.
-        Pane::Servers | Pane::Replication => 3 + u16::from(wide),
+        Pane::Servers => 3 + u16::from(wide),
+        Pane::Replication => 3 + panes::raft_lines(room),
         Pane::Elections => 3,
         Pane::Attention | Pane::Checks | Pane::Recent => 2,
         Pane::Instances => 4 + panes::instance_lines(height.saturating_sub(1)),

@@ -7,8 +7,8 @@ use ratatui::style::Style;
 use super::services::emptiness;
 use super::{Scene, placeholder, rows};
 use crate::format;
-use crate::model::checks::Health;
-use crate::model::instances::{Instance, Policy, Probe};
+use crate::model::checks::{Health, Policy, is_maintenance};
+use crate::model::instances::{Instance, Probe};
 use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane};
 use crate::model::strip::{CELLS, strip};
@@ -65,17 +65,23 @@ fn table(scene: Scene<'_>, focused: bool, area: Rect, buf: &mut Buffer) {
     let page = usize::from(area.height.saturating_sub(1));
     let seen = || (list.top..list.top + page).filter_map(|at| instances.shown_at(at));
     let addresses: Vec<String> = seen().map(Instance::host_port).collect();
-    // What is named as its service has nothing to tell by its ID.
+    // What is named as its service has nothing to tell by its ID; of two on one node nothing else tells more.
     let has_ids = seen().any(|row| row.id != instances.of);
+    let is_crowded = seen().zip(seen().skip(1)).any(|(one, next)| one.node == next.node);
+    let id_rank = if is_crowded { 2 } else { 6 };
     let mut columns = [
         Column::new("NODE", rows::name_width(seen().map(|row| row.node.as_str()), 6, 16)),
-        Column::new("ID", rows::name_width(seen().map(|row| row.id.as_str()), 4, 14)).rank(if has_ids { 4 } else { 9 }),
+        Column::new("ID", rows::name_width(seen().map(|row| row.id.as_str()), 4, 14)).rank(if has_ids {
+            id_rank
+        } else {
+            9
+        }),
         Column::new("ADDRESS", rows::name_width(addresses.iter().map(String::as_str), 8, 26)).rank(1),
         Column::new("STATUS", 8),
         Column::new("CHECK", rows::name_width(seen().filter_map(Instance::telling).map(|it| it.name.as_str()), 6, 14))
             .grows()
-            .rank(3),
-        Column::new("CHANGED", 7).right().rank(2),
+            .rank(4),
+        Column::new("CHANGED", 7).right().rank(3),
         Column::new("LAST 10m", u16::try_from(CELLS).unwrap_or(8)).rank(5),
     ];
     if !has_ids {
@@ -167,12 +173,12 @@ fn about(scene: Scene<'_>, instance: &Instance, area: Rect, buf: &mut Buffer) {
     let more = if all > 1 { format!(", the worst of {all}") } else { String::new() };
     let check = format!("{}{}{more}", probe.name, if probe.is_nodes { ", of its node" } else { "" });
     let text = theme.part(Part::Text);
-    let output = probe.output.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing said yet");
+    let output = probe.output.lines().find(|line| !line.trim().is_empty()).unwrap_or("none in the catalog yet");
     let flaps = scene.model.checks.find(&instance.node, &probe.id).and_then(|check| check.flaps(scene.model.now));
     let flaps = flaps.map_or(String::new(), |count| format!("   flapped {count}x in 10m"));
     put_line(scene, "check", &format!("{check}{flaps}"), text, row(area, 0), buf);
     put_line(scene, "output", output, text, row(area, 1), buf);
-    put_line(scene, "policy", &policy(probe), text, row(area, 2), buf);
+    put_line(scene, "policy", &policy(scene, instance, probe), text, row(area, 2), buf);
     if let Some(gone) = gone(scene, instance) {
         put_line(scene, "gone", &gone, theme.mark(Mark::Warning), row(area, 3), buf);
     }
@@ -184,11 +190,21 @@ fn put_line(scene: Scene<'_>, label: &str, text: &str, style: Style, area: Rect,
     line(buf, area, &pieces, scene.ellipsis());
 }
 
-/// `http, every 10s, timeout 5s, gone after 1m critical`, as far as the catalog was told.
-fn policy(probe: &Probe) -> String {
-    let Policy { interval_ms, timeout_ms, ttl_ms, deregister_ms, .. } = &probe.policy;
+/// As the catalog was told, else as its own agent tells it.
+fn known_policy(scene: Scene<'_>, instance: &Instance, probe: &Probe) -> Policy {
+    let policy = probe.policy.clone();
+    match scene.model.checks.told(&instance.node, &probe.id) {
+        Some(told) => policy.or(told),
+        None => policy,
+    }
+}
+
+/// `http, every 10s, timeout 5s, gone after 1m critical`, as far as anybody told it.
+fn policy(scene: Scene<'_>, instance: &Instance, probe: &Probe) -> String {
+    let Policy { interval_ms, timeout_ms, ttl_ms, deregister_ms, .. } = known_policy(scene, instance, probe);
     let mut said = Vec::new();
-    if !probe.kind.is_empty() {
+    // `ttl 20s` says it already.
+    if !probe.kind.is_empty() && ttl_ms.is_none() {
         said.push(probe.kind.clone());
     }
     let span = |ms: u64| shared::duration::format(std::time::Duration::from_millis(ms));
@@ -196,11 +212,12 @@ fn policy(probe: &Probe) -> String {
     said.extend(ttl_ms.map(|ms| format!("ttl {}", span(ms))));
     said.extend(timeout_ms.map(|ms| format!("timeout {}", span(ms))));
     said.extend(deregister_ms.map(|ms| format!("gone after {} critical", span(ms))));
-    if probe.is_nodes && probe.kind.is_empty() {
-        return "gossip tells it: there is no interval".to_owned();
-    }
-    if interval_ms.is_none() && ttl_ms.is_none() {
-        said.push("the catalog does not say how often".to_owned());
+    match probe.kind.as_str() {
+        _ if is_maintenance(&probe.id) => return "somebody set it, and takes it back".to_owned(),
+        "" if probe.is_nodes => return "gossip tells it: there is no interval".to_owned(),
+        "alias" => said.push("as what it stands for".to_owned()),
+        _ if interval_ms.is_none() && ttl_ms.is_none() => said.push("the catalog does not say how often".to_owned()),
+        _ => {}
     }
     said.join(", ")
 }
@@ -209,7 +226,7 @@ fn policy(probe: &Probe) -> String {
 fn gone(scene: Scene<'_>, instance: &Instance) -> Option<String> {
     let model = scene.model;
     let left = |probe: &Probe| {
-        let after_us = probe.policy.deregister_ms?.saturating_mul(1_000);
+        let after_us = known_policy(scene, instance, probe).deregister_ms?.saturating_mul(1_000);
         let check = model.checks.find(&instance.node, &probe.id).filter(|it| it.health == Health::Critical)?;
         Some(after_us.saturating_sub(model.now.micros_since(check.since?)))
     };
@@ -262,7 +279,7 @@ fn of_probe(scene: Scene<'_>, instance: &Instance, probe: &Probe) -> Facts {
     let since = rows::age(scene, known.and_then(|check| check.since));
     let strip: String = strip_of(scene, std::iter::once(probe), &instance.node).into_iter().map(|it| it.0).collect();
     facts.push(fact("status", format!("{} for {since}   last 10m {strip}", probe.status)));
-    facts.push(fact("policy", policy(probe)));
+    facts.push(fact("policy", policy(scene, instance, probe)));
     if !probe.policy.target.is_empty() {
         facts.push(fact("asks", probe.policy.target.clone()));
     }
@@ -270,7 +287,7 @@ fn of_probe(scene: Scene<'_>, instance: &Instance, probe: &Probe) -> Facts {
         facts.push(fact("notes", probe.notes.clone()));
     }
     let mut lines = probe.output.lines();
-    facts.push(fact("output", lines.next().unwrap_or("nothing said yet").to_owned()));
+    facts.push(fact("output", lines.next().unwrap_or("none in the catalog yet").to_owned()));
     facts.extend(lines.map(|line| fact("", line.to_owned())));
     for turn in known.into_iter().flat_map(|check| check.past.turns().rev()) {
         let at = format::clock_millis(turn.at, model.setup.utc_offset_s);

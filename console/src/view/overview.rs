@@ -259,7 +259,7 @@ pub(super) fn checks(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         let end = place.right().saturating_sub(age_width + 1);
         // The word as well as the glyph, then what the check said.
         let flaps = check.flaps(model.now).map_or(String::new(), |count| format!(", flapped {count}x in 10m"));
-        let words = format!("{}{flaps}: {}", check.status, check.output);
+        let words = format!("{}{flaps}{}", check.status, check.words());
         put(buf, (x, place.y), end.saturating_sub(x + 1), &words, text, scene.ellipsis());
         put(buf, (end, place.y), age_width, &age, faint, "");
         if focused && list.top + usize::from(line_at) == list.at {

@@ -11,15 +11,20 @@ use crate::format;
 use crate::model::elections::Election;
 use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane, Room};
+use crate::model::raft::Raft;
+use crate::model::servers::ServerRow;
 use crate::msg::Screen;
 use crate::theme::Part;
 use crate::widget::panel::Panel;
 use crate::widget::table::{Cell, Column, Table};
 use crate::widget::{line, line_right, piece, put, row, spark};
 
-/// Entries behind at which Consul's autopilot calls a server unhealthy, unless told otherwise: the
-/// bar is full there.
+/// Entries behind at which autopilot calls a server unhealthy, where its rules are not known: the bar is
+/// full there.
 const TRAILING_MOST: u64 = 250;
+
+/// So long silent Consul's autopilot finds too long, unless told otherwise.
+const CONTACT_MOST_MS: u64 = 200;
 
 /// Voters that get a column of their own in the ledger.
 const VOTERS_MAX: usize = 7;
@@ -45,7 +50,6 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
 pub(super) fn replication(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let focused = scene.focused(Pane::Replication);
-    let wide = model.room() == Room::Wide;
     let title = vec![piece("Replication", theme.part(Part::Strong))];
     let inner = Panel { title, note: Vec::new(), hint: "? = not seen from here", focused }.draw(theme, area, buf);
     if model.servers.is_empty() {
@@ -68,12 +72,13 @@ pub(super) fn replication(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         Column::new(" ", 4).grows().rank(7),
         Column::new("CONTACT", 7).right(),
         Column::new("STABLE", 6).right().rank(known(4, any(|row| row.progress.stable_since.is_some()))),
-        Column::new("HEALTHY", 7).rank(known(1, any(|row| row.progress.healthy.is_some()))),
+        Column::new("HEALTHY", 10).rank(known(1, any(|row| row.progress.healthy.is_some()))),
     ];
     columns.retain(|column| column.rank != u8::MAX);
     let heads: Vec<Cow<'static, str>> = columns.iter().map(|column| column.head.clone()).collect();
     let table = Table { theme, columns: &columns, marked: true, focused };
-    let body = Rect { height: inner.height.saturating_sub(u16::from(wide)), ..inner };
+    let lines = panes::raft_lines(model.room());
+    let body = Rect { height: inner.height.saturating_sub(lines), ..inner };
     let list = &model.raft.list;
     table.draw(
         body,
@@ -82,8 +87,9 @@ pub(super) fn replication(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         |at| Some(rows::server_mark(&model.servers[at])),
         |at, column| replication_cell(scene, at, &heads[column]),
     );
-    if wide {
-        commit_line(scene, row(inner, inner.height - 1), buf);
+    if lines > 0 {
+        commit_line(scene, row(inner, body.height), buf);
+        contact_line(scene, row(inner, body.height + 1), buf);
     }
 }
 
@@ -104,8 +110,9 @@ fn replication_cell<'a>(scene: Scene<'a>, at: usize, head: &str) -> Cell<'a> {
         "BEHIND" => Cell::new(rows::figure(server.behind), text),
         " " => match server.behind {
             Some(behind) => {
-                let mark = if behind > TRAILING_MOST { Mark::Warning } else { Mark::Good };
-                Cell::new(spark::bar(behind, TRAILING_MOST, 12, theme.lines()), theme.mark(mark))
+                let most = scene.model.raft.rules.map_or(TRAILING_MOST, |rules| rules.trailing);
+                let mark = if behind > most { Mark::Warning } else { Mark::Good };
+                Cell::new(spark::bar(behind, most, 12, theme.lines()), theme.mark(mark))
             }
             None => Cell::new("", text),
         },
@@ -113,10 +120,53 @@ fn replication_cell<'a>(scene: Scene<'a>, at: usize, head: &str) -> Cell<'a> {
         "STABLE" => Cell::new(rows::age(scene, progress.stable_since), text),
         _ => match progress.healthy {
             Some(true) => Cell::new("yes", theme.mark(Mark::Good)),
-            Some(false) => Cell::new("NO", theme.mark(Mark::Failed)),
+            Some(false) => Cell::new(ailment(scene, server), theme.mark(Mark::Failed)),
             None => Cell::new("?", text),
         },
     }
+}
+
+/// Why autopilot does not call it healthy, as far as its rules tell.
+fn ailment(scene: Scene<'_>, server: &ServerRow) -> Cow<'static, str> {
+    let rules = scene.model.raft.rules;
+    match rules {
+        _ if server.up == Some(false) => "NO, down".into(),
+        Some(rules) if server.behind.is_some_and(|behind| behind > rules.trailing) => {
+            format!("lag > {}", rules.trailing).into()
+        }
+        Some(rules) if server.progress.contact_ms.is_some_and(|ms| ms > rules.contact_ms) => "NO, silent".into(),
+        _ => "NO".into(),
+    }
+}
+
+/// `contact p50 11ms ▁▁▂▁ max 41ms of 200ms   fsync 0.4ms, max 4.0ms`
+fn contact_line(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
+    let (model, theme) = (scene.model, scene.theme);
+    let (text, faint) = (theme.part(Part::Text), theme.part(Part::Faint));
+    let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+    let Raft { contacts, syncs, rules, .. } = &model.raft;
+    let mut pieces = vec![piece("contact ", faint)];
+    match contacts.middle_and_most() {
+        None => pieces.push(piece("no follower was heard yet", text)),
+        Some((middle, most)) => {
+            let limit = rules.map(|rules| rules.contact_ms);
+            // Full where it is too long, as far as that is known.
+            let full = limit.unwrap_or(0).max(CONTACT_MOST_MS) as f64;
+            let columns = usize::from(area.width / 4).min(30);
+            let bars = spark::spark_against(&contacts.values(), full, columns, theme.lines());
+            let of = limit.map_or(String::new(), |limit| format!(" of {}", format::millis(limit)));
+            let mark = if limit.is_some_and(|limit| most > limit) { Mark::Warning } else { Mark::Good };
+            pieces.push(piece(bars, theme.mark(mark)));
+            let words = format!(" p50 {}, max {}{of}", format::millis(middle), format::millis(most));
+            pieces.push(piece(words, text));
+        }
+    }
+    if let Some(syncs) = syncs {
+        let age = syncs.age_us(model.now).map_or(String::new(), |us| format!(", {} ago", format::age_whole(us)));
+        let words = format!("{}, max {}{age}", format::rtt(syncs.mean_us), format::rtt(syncs.most_us));
+        pieces.extend([piece("   fsync here ", faint), piece(words, text)]);
+    }
+    line(buf, area, &pieces, scene.ellipsis());
 }
 
 /// Commits per second, snapshot, the last time without a leader.

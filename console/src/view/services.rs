@@ -111,7 +111,8 @@ fn list(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         count(Mark::Good),
         count(Mark::Warning),
         count(Mark::Failed),
-        Column::new("TAGS", rows::name_width(tags.iter().map(String::as_str), 6, 16)).rank(1),
+        Column::new("TAGS", rows::name_width(tags.iter().map(String::as_str), 6, (inner.width / 4).clamp(6, 16)))
+            .rank(1),
     ];
     let table = Table { theme, columns: &columns, marked: true, focused };
     table.draw(

@@ -4,8 +4,13 @@ use crate::theme::Lines;
 
 /// The last `columns` values as bars, the highest being full. Nothing but zeros is a flat line.
 pub fn spark(values: &[f64], columns: usize, lines: &Lines) -> String {
+    let seen = &values[values.len().saturating_sub(columns)..];
+    spark_against(seen, seen.iter().copied().fold(0.0, f64::max), columns, lines)
+}
+
+/// As [`spark`], where `most` is full, and all above it.
+pub fn spark_against(values: &[f64], most: f64, columns: usize, lines: &Lines) -> String {
     let values = &values[values.len().saturating_sub(columns)..];
-    let most = values.iter().copied().fold(0.0, f64::max);
     values
         .iter()
         .map(|value| {
@@ -37,6 +42,7 @@ mod tests {
         assert_eq!(spark(&[0.0, 0.0], 8, lines), "▁▁");
         assert_eq!(spark(&[9.0, 1.0, 1.0], 2, lines), "██");
         assert_eq!(spark(&[], 8, lines), "");
+        assert_eq!(spark_against(&[0.0, 20.0, 900.0], 200.0, 8, lines), "▁▂█");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The client and the catalog: names are watched, the instances of the service that is looked at too, and
 //! those of others are asked for once.
 
-use console::msg::{Denial, Interest, Msg, Source};
+use console::msg::{Denial, Interest, LaneId, Msg, OwnAgent, Place, Source};
 use console::polled::Polled;
 
-use crate::fake_agent::{Fake, Reply, Watcher, json, status};
+use crate::fake_agent::{Fake, Reply, Watcher, frame, json, status};
 
 const STREAM: &str = ": hello\n\n";
 
@@ -26,7 +26,11 @@ fn ids(msg: &Msg, of: &str) -> Option<Vec<String>> {
 }
 
 fn looked_at(service: &str, counted: &[&str]) -> Interest {
-    Interest { service: Some(service.to_owned()), counted: counted.iter().map(|name| (*name).to_owned()).collect() }
+    Interest {
+        service: Some(service.to_owned()),
+        counted: counted.iter().map(|name| (*name).to_owned()).collect(),
+        agent: None,
+    }
 }
 
 /// As `json`, at another index.
@@ -40,7 +44,7 @@ async fn the_service_that_is_looked_at_is_watched_and_others_are_counted() {
         "/v1/agent/events" => Reply::Open(STREAM.to_owned()),
         "/v1/catalog/services" if asked.target.contains("index=") => Reply::Silence,
         "/v1/catalog/services" => json(r#"{"web":["v1"],"db":null}"#),
-        "/v1/health/service/web" if asked.target.contains("index=5&wait=") => {
+        "/v1/health/service/web" if asked.target.contains("index=5&") => {
             json_at("x-consul-index: 6\r\n", &format!("[{},{}]", entry("web-1"), entry("web-2")))
         }
         "/v1/health/service/web" if asked.target.contains("index=") => Reply::Silence,
@@ -79,4 +83,45 @@ async fn a_service_that_may_not_be_read_is_said_so_and_another_one_is_read() {
     assert_eq!(watcher.until("the refusal", denied).await, Denial::Forbidden);
     watcher.client.watch(looked_at("web", &[]));
     assert_eq!(watcher.until("web", |msg| ids(msg, "web")).await, ["web-1"]);
+}
+
+#[tokio::test]
+async fn how_checks_work_is_read_from_the_picture_of_their_own_agent() {
+    let used = Fake::new(|asked| match asked.path() {
+        "/v1/agent/events" => Reply::Open(STREAM.to_owned()),
+        _ => status(404, ""),
+    });
+    // It speaks for the node "one".
+    let its_own = Fake::new(|asked| match asked.path() {
+        "/v1/agent/events" => {
+            let check = |id: &str, more: &str| {
+                format!(
+                    r#""Type":"present","CheckID":"{id}","Name":"up","Status":"passing","Output":"","Notes":"",
+                    "CheckType":"tcp","ServiceID":"web","Service":"web","Registrar":"api"{more}"#
+                )
+                .replace('\n', "")
+            };
+            let frames = [
+                frame(1, "check", &check("c1", r#","IntervalMs":10000"#)),
+                frame(2, "check", &check("c2", "")),
+                "event: snapshot-end\ndata: {}\n\n".to_owned(),
+            ];
+            Reply::Open(frames.concat())
+        }
+        _ => status(404, ""),
+    });
+    let mut watcher = Watcher::new(&[&used.address]);
+    let look = |node: &str| {
+        let place = Place { lane: LaneId(0), address: Some(its_own.address.clone()) };
+        Interest { agent: Some(OwnAgent { node: node.to_owned(), place }), ..Interest::default() }
+    };
+    watcher.client.watch(look("one"));
+    let told = |msg: &Msg| match msg {
+        Msg::Polled { polled: Polled::Checked { node, checks }, .. } => {
+            Some((node.clone(), checks.iter().map(|it| (it.check_id.clone(), it.interval_ms)).collect::<Vec<_>>()))
+        }
+        _ => None,
+    };
+    let expected = ("one".to_owned(), vec![("c1".to_owned(), Some(10_000)), ("c2".to_owned(), None)]);
+    assert_eq!(watcher.until("its checks", told).await, expected);
 }

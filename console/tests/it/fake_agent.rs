@@ -237,7 +237,7 @@ fn lost(reply: Reply) -> impl Future<Output = Trouble> {
     async move { Watcher::new(&[&fake.address]).until_lost().await.1 }
 }
 
-fn frame(seq: u64, kind: &str, rest: &str) -> String {
+pub(crate) fn frame(seq: u64, kind: &str, rest: &str) -> String {
     format!(
         "id: ab-{seq}\nevent: {kind}\ndata: {{\"ID\":\"ab-{seq}\",\"Origin\":{{\"Node\":\"one\",\"Boot\":\"ab\",\
          \"Seq\":{seq}}},\"Time\":\"2026-11-21T10:00:00.000000Z\",\"Node\":\"one\",\"Kind\":\"{kind}\",{rest}}}\n\n"

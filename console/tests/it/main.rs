@@ -10,6 +10,7 @@ mod handover;
 mod lives;
 mod past;
 mod pty;
+mod pulse;
 mod screens;
 mod services;
 mod stories;

@@ -135,7 +135,7 @@ impl Console {
         self.until(&format!("no {text}"), |screen| !screen.contents().contains(text));
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.process_id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         kill_process(pid.expect("it runs"), signal).expect("it is told");
     }

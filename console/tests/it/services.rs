@@ -1,7 +1,7 @@
 //! The Services screen told as messages: what it counts, what it asks for, what it remembers, and
 //! maintenance followed to its end.
 
-use console::msg::{Denial, Effect, Identity, Interest, Msg, Place, Source};
+use console::msg::{Denial, Effect, Identity, Interest, Msg, OwnAgent, Place, Source};
 use console::order::{Order, Outcome, Probe, Seen};
 use console::polled::Polled;
 use console::update::settle;
@@ -14,12 +14,19 @@ const BAD: &str = "HTTP GET http://10.0.0.2/health: 503 Service Unavailable";
 
 fn interest(story: &mut Story) -> Vec<Interest> {
     let effects = settle(&mut story.model).into_iter();
-    effects.filter_map(|it| if let Effect::Watch(interest) = it { Some(interest) } else { None }).collect()
+    let watched = effects.filter_map(|it| if let Effect::Watch(interest) = it { Some(interest) } else { None });
+    // Whose policies are asked for is another story.
+    watched.map(|interest| Interest { agent: None, ..interest }).collect()
 }
 
 fn found(story: &mut Story, ms: i64, address: &str, node: &str) {
     let seen = Seen::Agent(Identity { node: node.into(), ..Identity::default() });
     story.say(Msg::Probed { at: t(ms), probe: Probe::Agent { address: address.into() }, seen });
+}
+
+fn counting(service: &str, counted: &[&str]) -> Interest {
+    let counted = counted.iter().map(|name| (*name).to_owned()).collect();
+    Interest { service: Some(service.into()), counted, agent: None }
 }
 
 /// The check that stands for an instance in maintenance.
@@ -43,14 +50,14 @@ fn only_what_is_on_screen_is_asked_for_and_what_is_not_known_once() {
     let mut story = fixture::catalog();
     assert_eq!(interest(&mut story), [], "the Overview needs none of it");
     story.keys("4");
-    let expected = Interest { service: Some("redis".into()), counted: vec!["queue".into()] };
+    let expected = counting("redis", &["queue"]);
     assert_eq!(interest(&mut story), [expected]);
     assert_eq!(interest(&mut story), [], "once");
     story.polled(590_100, instances("queue", vec![]));
-    assert_eq!(interest(&mut story), [Interest { service: Some("redis".into()), counted: vec![] }]);
+    assert_eq!(interest(&mut story), [counting("redis", &[])]);
     shows(&mut story, &["queue"]);
     story.keys("j");
-    assert_eq!(interest(&mut story), [Interest { service: Some("web".into()), counted: vec![] }]);
+    assert_eq!(interest(&mut story), [counting("web", &[])]);
     story.keys("1");
     assert_eq!(interest(&mut story), [Interest::default()]);
 }
@@ -100,6 +107,43 @@ fn a_service_that_is_to_go_tells_when_as_far_as_that_is_known() {
     story.tick(620_000);
     story.polled(620_000, instances("redis", vec![row]));
     shows(&mut story, &["deregistered in 40s unless it recovers (+ 0-30s)"]);
+}
+
+#[test]
+fn how_a_check_works_is_asked_of_the_agent_that_runs_it() {
+    let mut story = fixture::catalog();
+    story.keys("4 j");
+    story.polled(590_050, web("warning", BAD, &[]));
+    shows(&mut story, &["http, the catalog does not say how often"]);
+    let place = Place { lane: LANE, address: Some("172.20.20.31:8500".into()) };
+    assert_eq!(story.model.interest.agent, Some(OwnAgent { node: "db-1".into(), place }));
+    let state = CheckState {
+        check_id: "c2".into(),
+        name: "HTTP /health".into(),
+        status: CheckStatus::Warning,
+        output: String::new(),
+        notes: String::new(),
+        check_type: "http".into(),
+        service_id: "web-2".into(),
+        service: "web".into(),
+        registrar: Registrar::Api,
+        deregister_after_ms: Some(60_000),
+        interval_ms: Some(10_000),
+        timeout_ms: Some(5_000),
+        ttl_ms: None,
+    };
+    story.polled(590_100, Polled::Checked { node: "db-1".into(), checks: vec![state] });
+    shows(&mut story, &["http, every 10s, timeout 5s, gone after 1m0s critical"]);
+    story.polled(600_000, Polled::Checks(checks("critical", BAD)));
+    story.polled(600_000, web("critical", BAD, &[]));
+    story.heard(620_000, 900);
+    story.tick(620_000);
+    shows(&mut story, &["deregistered in 40s unless it recovers (+ 0-30s)"]);
+    story.polled(621_000, Polled::Checked { node: "db-1".into(), checks: vec![] });
+    shows(&mut story, &["http, the catalog does not say how often"]);
+    story.keys("1");
+    story.screen(120, 36);
+    assert_eq!(story.model.interest.agent, None, "nobody looks at it");
 }
 
 #[test]
