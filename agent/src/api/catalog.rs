@@ -11,7 +11,6 @@ use super::extract::{Call, ReadParams};
 use super::reply::{self, Meta};
 use super::router::Method;
 use super::rows::{Question, Sieve};
-use crate::backend;
 use crate::filter::{NODE, SERVICE, SERVICE_NODE};
 use crate::store::query as stored;
 use crate::store::query::{Answer, Query};
@@ -54,9 +53,8 @@ pub(super) fn mark_cached(call: &Call, response: &mut Response) {
 
 pub(super) async fn datacenters(call: Call, _: Method) -> Result<Response, Refusal> {
     call.read_consistency()?;
-    if !call.context.server {
-        return Err(backend::Error::NoServers.into());
-    }
+    // A client is in the LAN pool alone, whose servers are of its own datacenter.
+    call.check_servers()?;
     let mut names = BTreeSet::from([call.context.datacenter.clone()]);
     if let Some(wan) = &call.context.wan {
         names.extend(wan.members().borrow().iter().filter_map(|member| member.tags.get("dc").cloned()));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::error::{Error, Refusal};
-use crate::backend::{Consistency, ReadOptions, Reply};
+use crate::backend::{self, Consistency, ReadOptions, Reply};
 use crate::store::query::Query;
 
 /// How long a body may take to arrive.
@@ -169,14 +169,7 @@ impl Call {
     pub(super) fn read_params(&self) -> Result<ReadParams, Refusal> {
         let freshness = self.freshness()?;
         self.check_cache_control()?;
-        let wait = match self.params.given("wait") {
-            Some(text) => wait(text).ok_or(Error::Wait)?,
-            None => Duration::ZERO,
-        };
-        let index = match self.params.given("index") {
-            Some(text) => go_uint(text).map_err(|_| Error::Index)?,
-            None => 0,
-        };
+        let (wait, index) = self.waits()?;
         Ok(ReadParams { freshness, index, wait, cached: self.params.has("cached") })
     }
 
@@ -216,6 +209,19 @@ impl Call {
         if is_bad { Err(Error::CacheControl) } else { Ok(()) }
     }
 
+    /// How long to wait at most, and from which index on.
+    pub(super) fn waits(&self) -> Result<(Duration, u64), Error> {
+        let wait = match self.params.given("wait") {
+            Some(text) => wait(text).ok_or(Error::Wait)?,
+            None => Duration::ZERO,
+        };
+        let index = match self.params.given("index") {
+            Some(text) => go_uint(text).map_err(|_| Error::Index)?,
+            None => 0,
+        };
+        Ok((wait, index))
+    }
+
     /// Refuses another datacenter than ours: nothing leads there.
     pub(super) fn check_datacenter(&self) -> Result<(), Error> {
         match self.params.given("dc") {
@@ -224,6 +230,11 @@ impl Call {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses where nobody could be asked: a client that knows no server.
+    pub(super) fn check_servers(&self) -> Result<(), Error> {
+        if self.context.backend.knows_servers() { Ok(()) } else { Err(backend::Error::NoServers.into()) }
     }
 
     /// Asks the state. A blocking read ends with the agent: it is answered with what is so then.

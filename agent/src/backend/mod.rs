@@ -242,6 +242,11 @@ impl Backend {
         self.own.as_ref().is_some_and(|server| server.status().raft.is_some_and(|raft| raft.role == Role::Leader))
     }
 
+    /// Whether there is a server to ask, this one or another.
+    pub fn knows_servers(&self) -> bool {
+        self.own.is_some() || self.others.count() > 0
+    }
+
     /// The index and outcome of the write; waits for a leader up to `rpc_hold_timeout`.
     /// Never answers [`Outcome::Refused`]: that is [`Error::Refused`].
     pub async fn write(&self, command: Command) -> Result<(u64, Outcome), Error> {
@@ -333,12 +338,15 @@ impl Backend {
                 (Step::Here, Some(server)) => server.carry(&asked, hold, drawing).await,
                 (Step::Wait, Some(server)) => {
                     // Time up is looked at above.
-                    let _ = timeout(hold.since(tried_at), server.until_not(&place)).await;
+                    let _ = timeout(hold.since(tried_at), Box::pin(server.until_not(&place))).await;
                     continue;
                 }
-                (Step::ToLeader(id), Some(server)) => self.to_leader(server, &id, &asked).await.map(Carried::Told),
+                // In boxes, so that what waits here is not as large as what waits there.
+                (Step::ToLeader(id), Some(server)) => {
+                    Box::pin(self.to_leader(server, &id, &asked)).await.map(Carried::Told)
+                }
                 // Only a server's place asks for anything else.
-                (_, _) => self.others.ask_any(&asked, &self.options).await.map(Carried::Told),
+                (_, _) => Box::pin(self.others.ask_any(&asked, &self.options)).await.map(Carried::Told),
             };
             match tried {
                 Ok(carried) => return Ok(carried),

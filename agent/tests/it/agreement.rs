@@ -48,6 +48,8 @@ impl World {
         arguments.extend(cluster.servers.iter().map(|server| format!("-retry-join={}", server.address)));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let client = Agent::start(dir.path(), &arguments);
+        let datacenters = || client.get("/v1/catalog/datacenters").body;
+        eventually("the client knows servers", datacenters, |body| body.trim() == r#"["dc1"]"#);
         let (dice, acknowledged) = (SmallRng::seed_from_u64(seed), vec![Claims::new(); SERVERS + 1]);
         Self { cluster, client, _dir: dir, dice, down: None, acknowledged }
     }
