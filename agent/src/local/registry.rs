@@ -307,6 +307,8 @@ impl Local {
         if !(source == Source::File && is_same) {
             tell_unfit(&service.fields);
             self.ledger().put_service(service.fields.clone());
+        }
+        if !is_same {
             self.tell_service(&service.fields, source, ServiceEvent::Registered);
         }
         for check in service.checks.clone() {

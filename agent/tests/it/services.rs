@@ -216,24 +216,32 @@ fn the_stream_tells_what_happens_to_services_and_checks() {
     let told = |(_, kind, data): (String, String, Value)| {
         let (kind, typ) = (kind, data["Type"].as_str().unwrap_or("-").to_owned());
         let id = if kind == "service" { &data["ServiceID"] } else { &data["CheckID"] };
-        format!(
-            "{kind} {typ} {} {}{}",
-            id.as_str().unwrap_or("-"),
-            data["From"].as_str().map(|from| format!("{from}>")).unwrap_or_default(),
-            data["Status"].as_str().unwrap_or("")
-        )
+        let text = |field: &str| data[field].as_str().unwrap_or_default();
+        let from = data["From"].as_str().map(|from| format!("{from}>")).unwrap_or_default();
+        let line = format!("{kind} {typ} {} {from}{} {}", id.as_str().unwrap_or("-"), text("Status"), text("Output"));
+        line.trim_end().to_owned()
     };
     let mut picture: Vec<_> = stream.until(|event, _| event == "snapshot-end");
     picture.pop();
     let picture: Vec<_> = picture.into_iter().map(told).collect();
-    assert_eq!(picture, ["service present web ", "check present service:web critical"]);
+    assert_eq!(picture, ["service present web", "check present service:web critical"]);
+    // Nothing is new.
+    register(&agent, &json!({"Name": "web", "Port": 80, "Check": {"TTL": "1h"}}));
     put(&agent, "/v1/agent/check/pass/service:web?note=fine", &Value::Null);
     put(&agent, "/v1/agent/check/pass/service:web?note=finer", &Value::Null);
+    register(&agent, &json!({"Name": "web", "Port": 81, "Check": {"TTL": "1h"}}));
+    put(&agent, "/v1/agent/service/maintenance/web?enable=true&reason=why", &Value::Null);
+    put(&agent, "/v1/agent/service/maintenance/web?enable=false", &Value::Null);
+    put(&agent, "/v1/agent/check/fail/service:web?note=broken", &Value::Null);
     put(&agent, "/v1/agent/service/deregister/web", &Value::Null);
     let expected = [
-        "check status-changed service:web critical>passing",
-        "check deregistered service:web passing",
-        "service deregistered web ",
+        "check status-changed service:web critical>passing fine",
+        "service registered web",
+        "check registered _service_maintenance:web critical",
+        "check deregistered _service_maintenance:web critical",
+        "check status-changed service:web passing>critical broken",
+        "check deregistered service:web critical broken",
+        "service deregistered web",
     ];
     for line in expected {
         assert_eq!(told(stream.next().expect("an event")), line);
