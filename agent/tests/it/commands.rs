@@ -45,7 +45,9 @@ impl Beside<'_> {
         let address = self.real.address();
         let Output { status, stdout, stderr } = run(program, &words, &[("CONSUL_HTTP_ADDR", &address)], stdin);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let (out, err) = (text(stdout), text(stderr));
+        // Each calls itself by its own name.
+        let itself = program.file_name().expect("a name").to_string_lossy();
+        let (out, err) = (text(stdout), text(stderr).replace(&format!("Usage: {itself} "), "Usage: "));
         match part {
             Part::All => Said { out, err, code: status.code() },
             Part::FirstErrorLine => {
