@@ -110,7 +110,8 @@ impl InFlight {
             }
             has_room
         });
-        is_in.then_some(Place { in_flight: self, key })
+        // Made only for who is in: its drop gives the place back.
+        is_in.then(|| Place { in_flight: self, key })
     }
 
     fn wait_at(&self, addr: SocketAddr) -> Waiting<'_> {
