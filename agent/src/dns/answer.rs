@@ -24,8 +24,10 @@ const TCP_ANSWERS_MAX: usize = 2048;
 const TCP_SRV_MAX: usize = 640;
 /// The least that an answer takes: a pointer, ten fixed bytes, an address.
 const ANSWER_SIZE_MIN: usize = 16;
-/// The most that an address takes when its owner is a pointer.
+/// The most that an address takes beside the name of its owner.
 const ANSWER_SIZE_MAX: usize = 28;
+/// Consul: kept free of 512 bytes when the number of answers was cut.
+const COUNTED_SPARE: usize = 7;
 /// Header, question, and EDNS with a client's subnet.
 const HEAD_SIZE_MAX: usize = 12 + 259 + 11 + 24;
 
@@ -150,9 +152,10 @@ impl Ask<'_> {
         response
     }
 
-    /// Consul: the address is given whatever kind of record was asked for, and the name in lower case.
-    pub(super) fn address(&self, ip: Option<IpAddr>) -> Response {
-        let owner = self.request.name.to_lowercase();
+    /// Consul: the address is given whatever kind of record was asked for, and the name in lower case
+    /// and under the first domain. `before` is the name up to the domain.
+    pub(super) fn address(&self, before: &str, ip: Option<IpAddr>) -> Response {
+        let owner = fqdn(&format!("{before}{}", self.domain)).unwrap_or_else(|| self.request.name.to_lowercase());
         let record = |ip| Record { owner, ttl: self.rules.node_ttl, data: Data::address(ip) };
         Response { answers: ip.map(record).into_iter().collect(), ..authoritative(Code::NoError) }
     }
@@ -163,7 +166,7 @@ impl Ask<'_> {
 
     /// The first node with the address, else the first service; none when nobody has it.
     pub(super) fn pointer(&self, ip: IpAddr, nodes: &[NodeHealth]) -> Option<Response> {
-        let is = |text: &str| text.parse() == Ok(ip);
+        let is = |text: &str| parse_ip(text) == Some(ip);
         let node = nodes.iter().find(|node| is(&node.node.fields.address));
         let mut services = nodes.iter().flat_map(|node| &node.services);
         let target = match node {
@@ -173,7 +176,8 @@ impl Ask<'_> {
             }),
         };
         let record = Record { owner: self.request.name.clone(), ttl: 0, data: Data::Ptr(target?) };
-        Some(Response { answers: vec![record], ..authoritative(Code::NoError) })
+        let authorities = Vec::from_iter((self.request.kind == RecordType::SOA).then(|| self.soa()));
+        Some(Response { answers: vec![record], authorities, ..authoritative(Code::NoError) })
     }
 
     /// What addresses of nodes and services are names, to be looked up before the records are made.
@@ -183,7 +187,7 @@ impl Ask<'_> {
     ) -> impl Iterator<Item = &'n str> {
         let of_nodes = nodes.map(|node| node.fields.address.as_str());
         let of_instances = instances.iter().map(address_text);
-        of_nodes.chain(of_instances).filter(|text| text.parse::<IpAddr>().is_err())
+        of_nodes.chain(of_instances).filter(|text| parse_ip(text).is_none())
     }
 
     fn serves(&self, instance: &InstanceHealth) -> bool {
@@ -201,9 +205,25 @@ impl Ask<'_> {
             Transport::Tcp if self.request.kind == RecordType::SRV => TCP_SRV_MAX,
             Transport::Tcp => TCP_ANSWERS_MAX,
             // Consul: at 512 bytes the number counts, beyond that the size.
-            Transport::Udp if limit == UDP_SIZE_MIN => self.rules.udp_answer_limit.min(PLAIN_UDP_ANSWERS_MAX),
+            Transport::Udp if self.is_counted() => self.rules.udp_answer_limit.min(PLAIN_UDP_ANSWERS_MAX),
             Transport::Udp => limit / ANSWER_SIZE_MIN,
         }
+    }
+
+    /// Whether the number of answers is what is cut first.
+    fn is_counted(&self) -> bool {
+        self.transport == Transport::Udp && wire::size_limit(self.request, self.transport) == UDP_SIZE_MIN
+    }
+
+    /// How many of `units` fit. Consul: what a cut by number leaves is measured as if names were not
+    /// compressed, though they are.
+    fn fitting<'r>(&self, units: impl Iterator<Item = (&'r Record, &'r [Record])>, is_cut: bool) -> usize {
+        let limit = wire::size_limit(self.request, self.transport);
+        if is_cut && self.is_counted() {
+            let plain = Request { edns: None, ..self.request.clone() };
+            return wire::fitting(&plain, units, limit - COUNTED_SPARE, false);
+        }
+        wire::fitting(self.request, units, limit, self.rules.compress)
     }
 
     fn service_addresses(&self, instances: Shuffled<'_, '_>, ttl: u32, response: &mut Response) {
@@ -214,6 +234,7 @@ impl Ask<'_> {
         let by_size = self.instances_max();
         let mut seen = HashSet::new();
         let mut alias = Vec::new();
+        let mut is_cut = false;
         for instance in instances {
             let (records, _) = self.instance_records(instance, ttl);
             match records.first().map(|record| &record.data) {
@@ -230,7 +251,7 @@ impl Ask<'_> {
                 Some(_) => {}
             }
             if response.answers.len() >= by_size {
-                response.truncated = self.rules.enable_truncate;
+                is_cut = true;
                 break;
             }
             response.answers.extend(records);
@@ -240,19 +261,20 @@ impl Ask<'_> {
         }
         let is_alias = response.answers.is_empty();
         if is_alias {
-            response.truncated = self.rules.enable_truncate && alias.len() > by_size;
+            is_cut = alias.len() > by_size;
             alias.truncate(by_size);
             response.answers = alias;
         }
         let limit = wire::size_limit(self.request, self.transport);
-        let is_small =
-            !is_alias && self.rules.compress && response.answers.len() * ANSWER_SIZE_MAX + HEAD_SIZE_MAX <= limit;
-        if !is_small && wire::size(self.request, response, self.rules.compress) > limit {
+        let most = ANSWER_SIZE_MAX + self.request.name.len();
+        let is_small = !is_alias && response.answers.len() * most + HEAD_SIZE_MAX <= limit;
+        if !is_small && (is_cut || wire::size(self.request, response, self.rules.compress) > limit) {
             let units = response.answers.iter().map(|record| (record, &[][..]));
-            let count = wire::fitting(self.request, units, limit, self.rules.compress);
+            let count = self.fitting(units, is_cut);
+            is_cut |= count < response.answers.len();
             response.answers.truncate(count);
-            response.truncated = self.rules.enable_truncate;
         }
+        response.truncated = is_cut && self.rules.enable_truncate;
     }
 
     fn service_locations(&self, instances: Shuffled<'_, '_>, ttl: u32, response: &mut Response) {
@@ -265,17 +287,18 @@ impl Ask<'_> {
             if !seen.insert((&instance.node.fields.name, &fields.address, fields.port)) {
                 continue;
             }
+            is_cut = units.len() == by_size;
+            if is_cut {
+                break;
+            }
             let (mut answers, mut additionals) = self.instance_records(instance, ttl);
             if self.rules.node_meta_txt
+                && !instance.node.fields.meta.is_empty()
                 && let Some(owner) = self.node_name(&instance.node, self.datacenter)
             {
                 additionals.extend(self.meta(&instance.node, &owner, ttl));
             }
             let Some(answer) = answers.pop() else { continue };
-            is_cut = units.len() == by_size;
-            if is_cut {
-                break;
-            }
             units.push((answer, additionals));
         }
         let place = |units: Vec<(Record, Vec<Record>)>, response: &mut Response| {
@@ -284,34 +307,34 @@ impl Ask<'_> {
                 response.additionals.extend(additionals);
             }
         };
-        let limit = wire::size_limit(self.request, self.transport);
         let fits = |units: &[(Record, Vec<Record>)]| {
             let units = units.iter().map(|(answer, additionals)| (answer, &additionals[..]));
-            wire::fitting(self.request, units, limit, self.rules.compress)
+            self.fitting(units, is_cut)
         };
+        let mut is_size_cut = false;
         if is_cut || fits(&units) < units.len() {
             // Consul: once an answer is cut, each target keeps one additional record, its address.
             units.iter_mut().for_each(|(_, additionals)| additionals.truncate(1));
             let count = fits(&units);
-            is_cut |= count < units.len();
+            is_size_cut = count < units.len();
             units.truncate(count);
         }
         place(units, response);
-        response.truncated = is_cut && self.rules.enable_truncate;
+        response.truncated = (is_cut || is_size_cut) && self.rules.enable_truncate;
     }
 
     /// The answers for one instance and the additional records they bring.
     fn instance_records(&self, instance: &InstanceHealth, ttl: u32) -> (Vec<Record>, Vec<Record>) {
-        let node_ip = instance.node.fields.address.parse::<IpAddr>().ok();
+        let node_ip = parse_ip(&instance.node.fields.address);
         let service_address = instance.service.fields.address.as_str();
         let target = |ip: IpAddr| fqdn(&format!("{}.addr.{}.{}", hex(ip), self.datacenter, self.domain));
         let node_target = || self.node_name(&instance.node, self.datacenter);
-        match (service_address, service_address.parse::<IpAddr>().ok(), node_ip) {
+        match (service_address, parse_ip(service_address), node_ip) {
             ("", _, Some(ip)) => self.at_address(instance, ip, ttl, node_target()),
             ("", _, None) => self.at_name(instance, &instance.node.fields.address, ttl),
             (_, Some(ip), _) => self.at_address(instance, ip, ttl, target(ip)),
             // Consul: a service whose address is the very name asked for would be an alias of itself.
-            (name, None, Some(ip)) if fqdn(name).as_ref() == Some(&self.request.name) => {
+            (name, None, Some(ip)) if fqdn(name).is_some_and(|name| name.eq_case(&self.request.name)) => {
                 self.at_address(instance, ip, ttl, node_target())
             }
             (name, None, _) => self.at_name(instance, name, ttl),
@@ -360,10 +383,10 @@ impl Ask<'_> {
     fn node_records(&self, node: &Node, kind: RecordType, owner: &Name, ttl: u32) -> Vec<Record> {
         let address = node.fields.address.as_str();
         let record = |data| Record { owner: owner.clone(), ttl, data };
-        match address.parse::<IpAddr>() {
-            Ok(ip) if gives(kind, ip) => vec![record(Data::address(ip))],
-            Ok(_) => Vec::new(),
-            Err(_) => {
+        match parse_ip(address) {
+            Some(ip) if gives(kind, ip) => vec![record(Data::address(ip))],
+            Some(_) => Vec::new(),
+            None => {
                 let alias = fqdn(address).filter(|target| !target.is_root()).map(|target| record(Data::Cname(target)));
                 alias.into_iter().chain(self.resolved(address).iter().cloned()).collect()
             }
@@ -416,6 +439,11 @@ fn gives(kind: RecordType, ip: IpAddr) -> bool {
         RecordType::AAAA => ip.is_ipv6(),
         _ => false,
     }
+}
+
+/// Consul: `::ffff:10.0.0.1` is `10.0.0.1`.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 fn address_text(instance: &InstanceHealth) -> &str {

@@ -10,6 +10,7 @@ pub struct Counters {
     pub(super) failed: AtomicU64,
     pub(super) udp_dropped: AtomicU64,
     pub(super) tcp_dropped: AtomicU64,
+    pub(super) tcp_cut: AtomicU64,
     pub(super) recursed: AtomicU64,
     pub(super) recursor_dropped: AtomicU64,
     pub(super) recursor_noise: AtomicU64,
@@ -39,6 +40,11 @@ impl Counters {
     /// Connections closed at once because too many were open.
     pub fn tcp_dropped(&self) -> u64 {
         self.tcp_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended, or fell silent, within a packet.
+    pub fn tcp_cut(&self) -> u64 {
+        self.tcp_cut.load(Ordering::Relaxed)
     }
 
     /// Questions that recursors were asked, each counted once.

@@ -189,6 +189,10 @@ fn reversed(labels: &[String]) -> Option<IpAddr> {
             }
             for (octet, label) in octets.iter_mut().zip(digits.iter().rev()) {
                 *octet = label.parse().ok()?;
+                // Consul compares texts: `01` is nobody's.
+                if octet.to_string() != *label {
+                    return None;
+                }
             }
             Some(IpAddr::from(octets))
         }
@@ -197,7 +201,9 @@ fn reversed(labels: &[String]) -> Option<IpAddr> {
                 return None;
             }
             let digits: String = digits.iter().rev().map(String::as_str).collect();
-            Some(IpAddr::V6(Ipv6Addr::from(u128::from_be_bytes(bytes(&digits)?))))
+            let ip = Ipv6Addr::from(u128::from_be_bytes(bytes(&digits)?));
+            // Such an address has its name in the other tree.
+            Some(IpAddr::V6(ip)).filter(|_| ip.to_ipv4_mapped().is_none())
         }
         _ => None,
     }

@@ -6,6 +6,7 @@ use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
 pub(super) const HEADER_LENGTH: usize = 12;
+pub(super) const TYPE_OPT: u16 = 41;
 const OPCODE_QUERY: u8 = 0;
 /// Consul answers a NOTIFY as if it were a query.
 const OPCODE_NOTIFY: u8 = 4;
@@ -79,7 +80,7 @@ impl Request {
             name: query.name().clone(),
             kind: query.query_type(),
             class: query.query_class(),
-            edns: message.edns.as_ref().map(edns),
+            edns: message.edns.as_ref().map(|found| edns(found, packet)),
         })
     }
 
@@ -99,7 +100,7 @@ impl Request {
     }
 }
 
-fn edns(edns: &op::Edns) -> Edns {
+fn edns(edns: &op::Edns, packet: &[u8]) -> Edns {
     let mut options = Vec::new();
     for (code, option) in edns.options().as_ref().iter() {
         let bytes = Vec::<u8>::try_from(option).unwrap_or_default();
@@ -108,11 +109,39 @@ fn edns(edns: &op::Edns) -> Edns {
         options.extend(bytes);
     }
     Edns {
-        size: edns.max_payload(),
+        size: opt_size(packet).unwrap_or_else(|| edns.max_payload()),
         subnet: edns.option(EdnsCode::Subnet).and_then(subnet),
         version: edns.version(),
         flags: u16::from(edns.flags().dnssec_ok) << 15 | edns.flags().z,
         options,
+    }
+}
+
+/// The size that EDNS says, of a packet that hickory has read: hickory tells of none below 512, and the
+/// answer repeats what the client said.
+fn opt_size(packet: &[u8]) -> Option<u16> {
+    let number = |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?));
+    let records: usize = [6, 8, 10].into_iter().map(|at| number(at).map_or(0, usize::from)).sum();
+    let mut at = after_name(packet, HEADER_LENGTH)? + 4;
+    for _ in 0..records {
+        at = after_name(packet, at)?;
+        if number(at)? == TYPE_OPT {
+            return number(at + 2);
+        }
+        at += 10 + usize::from(number(at + 8)?);
+    }
+    None
+}
+
+/// Where a name ends; pointers are not followed, so nothing goes round.
+pub(super) fn after_name(packet: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *packet.get(at)? {
+            0 => return Some(at + 1),
+            0xc0.. => return Some(at + 2),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            _ => return None,
+        }
     }
 }
 

@@ -217,9 +217,8 @@ async fn tcp(server: Arc<Server>, listener: TcpListener, token: CancellationToke
 async fn connection(server: &Server, mut stream: TcpStream, client: SocketAddr) -> io::Result<()> {
     let mut packet = Vec::new();
     for _ in 0..TCP_QUESTIONS_MAX {
-        let length = timeout(TCP_IDLE, stream.read_u16()).await??;
-        packet.resize(usize::from(length), 0);
-        timeout(TCP_IDLE, stream.read_exact(&mut packet)).await??;
+        let Some(read) = frame(&mut stream, &mut packet).await else { return Ok(()) };
+        read.inspect_err(|_| server.counters.count(&server.counters.tcp_cut, "quorate.dns.tcp_cut"))?;
         let answer = match server.accept(&packet) {
             Ok(request) => server.reply(&request, client, Transport::Tcp).await,
             Err(Some(refusal)) => refusal.to_vec(),
@@ -231,6 +230,17 @@ async fn connection(server: &Server, mut stream: TcpStream, client: SocketAddr) 
         timeout(TCP_WRITE, stream.write_all(&framed)).await??;
     }
     Ok(())
+}
+
+/// The next packet of a connection; none when the client has no more to say.
+async fn frame(stream: &mut TcpStream, packet: &mut Vec<u8>) -> Option<io::Result<()>> {
+    let first = timeout(TCP_IDLE, stream.read_u8()).await.ok()?.ok()?;
+    let rest = async {
+        let second = stream.read_u8().await?;
+        packet.resize(usize::from(u16::from_be_bytes([first, second])), 0);
+        stream.read_exact(packet).await.map(drop)
+    };
+    Some(timeout(TCP_IDLE, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
 }
 
 struct Server {
@@ -302,7 +312,11 @@ impl Server {
         let start = clock::now();
         self.counters.questions.fetch_add(1, Ordering::Relaxed);
         let live = self.live.load_full();
-        let ours = self.respond(&live, request, transport, ALIAS_DEPTH_MAX).await;
+        let ours = match request.kind {
+            // What a zone is signed by is its parent's to say.
+            RecordType::DS if !live.recursors.addrs.is_empty() => None,
+            _ => self.respond(&live, request, transport, ALIAS_DEPTH_MAX).await,
+        };
         let is_ours = ours.is_some();
         let (response, limit) = match ours {
             Some(response) => (response, wire::size_limit(request, transport)),
@@ -440,7 +454,7 @@ impl Server {
             // Consul answers for the domain without its servers when it cannot ask who they are.
             Question::Authority => ask.authority(&self.servers(live).await, &mut self.dice()),
             Question::NameServers => ask.name_servers(&self.servers(live).await, &mut self.dice()),
-            Question::Address(ip) => ask.address(ip),
+            Question::Address(ip) => ask.address(&self.zone.before(&request.name), ip),
             Question::Reverse(ip) => return Ok(self.reverse(live, &ask, ip).await),
             Question::Invalid => {
                 tracing::warn!(target: "agent.dns", qname = self.zone.before(&request.name), "QName invalid");
@@ -565,11 +579,7 @@ fn rules(settings: &config::Dns) -> Rules {
     let seconds = |ttl: Duration| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
     Rules {
         node_ttl: seconds(settings.node_ttl),
-        service_ttl: settings
-            .service_ttl
-            .iter()
-            .map(|(name, ttl)| (name.to_ascii_lowercase(), seconds(*ttl)))
-            .collect(),
+        service_ttl: settings.service_ttl.iter().map(|(name, ttl)| (name.clone(), seconds(*ttl))).collect(),
         only_passing: settings.only_passing,
         udp_answer_limit: settings.udp_answer_limit,
         a_record_limit: settings.a_record_limit,

@@ -383,6 +383,21 @@ fn as_many_answers_are_given_as_consul_gives() {
 }
 
 #[test]
+fn what_a_cut_by_number_leaves_is_measured_without_compression() {
+    let rules = Rules { udp_answer_limit: 8, ..rules() };
+    let counts = |kind, edns| {
+        let message = asked(&request("many.service.consul.", kind, edns), Transport::Udp, &rules, |ask| {
+            ask.service("many", &many(120), &mut dice())
+        });
+        (message.answers.len(), message.additionals.len())
+    };
+    assert_eq!(counts(RecordType::A, None), (8, 0));
+    for edns in [None, Some(512)] {
+        assert_eq!(counts(RecordType::SRV, edns), (4, 4), "{edns:?}");
+    }
+}
+
+#[test]
 fn once_an_answer_is_cut_targets_keep_their_address_alone() {
     let message = asked(&request("many.service.consul.", RecordType::SRV, None), Transport::Udp, &rules(), |ask| {
         ask.service("many", &many(4), &mut dice())
@@ -506,7 +521,7 @@ proptest! {
             asked(&request, transport, &rules(), |ask| match zone.parse(&request.name, request.kind) {
                 Question::Service { service, .. } => ask.service(&service, &instances, &mut SmallRng::seed_from_u64(seed)),
                 Question::Node { .. } => ask.node(Some(&found)),
-                Question::Address(ip) => ask.address(ip),
+                Question::Address(ip) => ask.address("x.", ip),
                 _ => ask.authority(&instances, &mut SmallRng::seed_from_u64(seed)),
             });
         }

@@ -9,12 +9,11 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData};
 
 use super::record::{Data, Record};
-use super::request::{HEADER_LENGTH, Request};
+use super::request::{HEADER_LENGTH, Request, TYPE_OPT, after_name};
 use super::wire::{self, Code, Response};
 
 /// Where recursors listen when their address says nothing else.
 const PORT: u16 = 53;
-const TYPE_OPT: u16 = 41;
 const SUCCESS: u16 = 0;
 const NAME_ERROR: u16 = 3;
 const TRUNCATED: u8 = 0x02;
@@ -152,18 +151,6 @@ fn plain_name(packet: &[u8], mut at: usize) -> Option<(Vec<&[u8]>, usize)> {
                 labels.push(packet.get(at + 1..at + 1 + length)?);
                 at += 1 + length;
             }
-            _ => return None,
-        }
-    }
-}
-
-/// Where a name ends; pointers are not followed, so nothing goes round.
-fn after_name(packet: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *packet.get(at)? {
-            0 => return Some(at + 1),
-            0xc0.. => return Some(at + 2),
-            length @ 1..=63 => at += 1 + usize::from(length),
             _ => return None,
         }
     }

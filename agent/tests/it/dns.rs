@@ -62,6 +62,8 @@ fn catalog() -> Vec<Entry> {
         Entry { meta: &[("k", "v")], ..entry("alias", "web1.node.consul", "aliased", 88) },
         entry("alias2", "alias.node.consul", "aliased2", 88),
         entry("dotted.name", "10.1.0.5", "dotted", 88),
+        entry("mapped", "::ffff:10.1.0.8", "mapped", 88),
+        Entry { service_address: "itself.service.consul", ..entry("itself", "10.1.0.9", "itself", 88) },
         entry("chained", "chain.example.com", "chained", 88),
         Entry { service_address: "nx.example.com", ..entry("nxd", "10.1.0.6", "nxd", 88) },
         Entry { service_address: "fails.example.com", ..entry("failing", "10.1.0.7", "failing", 88) },
@@ -97,7 +99,9 @@ svcnode.service.consul SRV; svcnode.service.consul AAAA; aliased.service.consul 
 aliased2.service.consul A; alias.node.consul A; alias.node.consul ANY; alias2.node.consul A; alias2.node.consul TXT
 allcrit.service.consul A; dotted.name.node.consul A; dotted.service.consul SRV; 0a000001.addr.dc1.consul A
 0a000001.addr.consul A; 0A000001.addr.dc1.consul ANY; 0a000001.addr.dc1.consul AAAA; 0a000001.addr.dc1.consul MX
-0a000001.addr.dc9.consul A; 0a00000.addr.dc1.consul A; 0a0000010.addr.dc1.consul A; zz000001.addr.dc1.consul A
+0a000001.addr.dc9.consul A; mapped.service.consul A; mapped.service.consul AAAA; mapped.service.consul SRV
+mapped.node.consul A; 8.0.1.10.in-addr.arpa PTR; 01.0.0.10.in-addr.arpa PTR; 1.0.0.10.in-addr.arpa SOA
+ITSELF.service.consul A; itself.service.consul A; 0a00000.addr.dc1.consul A; 0a0000010.addr.dc1.consul A; zz000001.addr.dc1.consul A
 fd000000000000000000000000000006.addr.dc1.consul AAAA; fd000000000000000000000000000006.addr.dc1.consul A
 a.0a000001.addr.dc1.consul A; 1.0.0.10.in-addr.arpa PTR; 1.0.0.10.IN-ADDR.ARPA ANY; 99.0.0.10.in-addr.arpa PTR
 53.8.9.127.in-addr.arpa PTR; 2.0.2.10.in-addr.arpa PTR; 0.10.in-addr.arpa PTR
@@ -135,7 +139,7 @@ pub(crate) fn questions(text: &str) -> Vec<Asked> {
 }
 
 impl Asked {
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         let mut name = Name::from_ascii(&self.name).unwrap();
@@ -169,7 +173,7 @@ impl Asked {
     }
 }
 
-fn over(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
+pub(crate) fn over(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
     let length = u16::try_from(question.len()).unwrap();
     stream.write_all(&[&length.to_be_bytes()[..], question].concat()).unwrap();
     let mut length = [0; 2];
@@ -357,8 +361,8 @@ async fn ttls_limits_and_domains_are_the_configured_ones() {
         "dotted.service.consul SRV",
         &[
             head,
-            "answer dotted.service.consul. 0 IN SRV 1 1 88 dotted.name.node.dc1.consul.",
-            "additional dotted.name.node.dc1.consul. 0 IN A 10.1.0.5",
+            "answer dotted.service.consul. 0 IN SRV 1 1 88 dotted.name.node.dc1.quorate.",
+            "additional dotted.name.node.dc1.quorate. 0 IN A 10.1.0.5",
         ],
     );
     let cut = Message::from_vec(&questions("many.service.quorate A noedns").remove(0).of(served.addr)).unwrap();

@@ -231,12 +231,12 @@ hosted.service.consul MX; hosted.service.consul TXT; hosted.service.consul CNAME
 host.node.consul AAAA; host.node.consul ANY; host.node.consul TXT; svcname.service.consul A; svcname.service.consul SRV
 svcnode.service.consul A; svcnode.service.consul SRV; aliased.service.consul A; aliased2.service.consul A
 alias2.node.consul ANY; consul SOA; alt.example SOA; alt.example NS; nobody.service.alt.example A
-web.service.alt.example SRV; web1.node.alt.example A; hosted.service.alt.example A; svcaddr.service.alt.example SRV
+web.service.alt.example SRV; web1.node.alt.example A; 0a000001.addr.alt.example A; hosted.service.alt.example A; svcaddr.service.alt.example SRV
 web.service.consul A; warned.service.consul A; six.service.consul SRV; dotted.service.consul SRV; xalt.example A
 allcrit.service.consul A; svcaddr.service.consul SRV; chained.service.consul A; chained.service.consul SRV
 chained.service.consul A 4096; chained.node.consul A; chained.node.consul A noedns; chained.service.consul A noedns
 chained.service.consul SRV noedns; chained.service.consul A 512; chained.service.consul A tcp; chained.node.consul A tcp
-nxd.service.consul A; nxd.service.consul SRV; failing.service.consul A";
+consul DS; web.service.consul DS; nxd.service.consul A; nxd.service.consul SRV; failing.service.consul A";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_with_recursors_are_those_of_the_real_consul() {
@@ -245,7 +245,7 @@ async fn answers_with_recursors_are_those_of_the_real_consul() {
         return;
     };
     let recursor = recursor(Manner::Answers);
-    let ttl = [("w*", 9), ("web", 7), ("*", 3)];
+    let ttl = [("w*", 9), ("web", 7), ("*", 3), ("Six", 4)];
     let ours = config::Dns {
         alt_domain: Some("alt.example.".to_owned()),
         node_ttl: Duration::from_secs(5),
@@ -257,7 +257,7 @@ async fn answers_with_recursors_are_those_of_the_real_consul() {
     let theirs = [
         format!("-recursor={recursor}"),
         "-alt-domain=alt.example".to_owned(),
-        r#"-hcl=dns_config { node_ttl = "5s" only_passing = true enable_truncate = true service_ttl { "w*" = "9s" web = "7s" "*" = "3s" } }"#
+        r#"-hcl=dns_config { node_ttl = "5s" only_passing = true enable_truncate = true service_ttl { "w*" = "9s" web = "7s" "*" = "3s" "Six" = "4s" } }"#
             .to_owned(),
     ];
     let served = serve(ours).await;

@@ -11,6 +11,7 @@ mod cluster;
 mod coexist;
 mod commands;
 mod dns;
+mod dns_hostile;
 mod dns_recursors;
 mod events;
 mod hostile;
