@@ -19,6 +19,12 @@ impl WallTime {
         self.0
     }
 
+    /// `Sat, 21 Nov 2026 01:46:00 GMT`, as HTTP has it.
+    pub fn http_date(self) -> String {
+        let at = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
+        at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// Microseconds from `earlier` to here; 0 when `earlier` is later.
     pub fn micros_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0 - earlier.0).unwrap_or(0)

@@ -69,6 +69,7 @@ pub(super) async fn nodes(call: Call, _: Method) -> Result<Response, Refusal> {
     check_enabled(&call)?;
     let params = call.read_params()?;
     call.check_datacenter().map_err(|error| Refusal { error, of_catalog: true })?;
+    call.check_servers().map_err(|error| Refusal { error, of_catalog: true })?;
     let (meta, mut entries) = places(&call, params).await;
     if is_other_segment(&call) {
         entries.clear();
@@ -80,6 +81,7 @@ pub(super) async fn node(call: Call, _: Method) -> Result<Response, Refusal> {
     check_enabled(&call)?;
     let params = call.read_params()?;
     call.check_datacenter().map_err(|error| Refusal { error, of_catalog: true })?;
+    call.check_servers().map_err(|error| Refusal { error, of_catalog: true })?;
     let (meta, mut entries) = places(&call, params).await;
     entries.retain(|entry| entry.node == call.tail && !is_other_segment(&call));
     if entries.is_empty() {

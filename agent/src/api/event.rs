@@ -1,6 +1,7 @@
 //! `/v1/event/…`: firing a user event, and the last that were meant for this node.
 //!
-//! Fired from this agent's own gossip: in the pool that is the same as from a server's.
+//! Fired from this agent's own gossip: in the pool that is the same as from a server's. As at Consul,
+//! a client fires none while it knows no server.
 
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub(super) async fn fire(mut call: Call, _: Method) -> Result<Response, Refusal>
         ..Payload::default()
     };
     call.check_datacenter()?;
+    call.check_servers()?;
     let fired = call.context.user_events.fire(event).await.map_err(Error::Event)?;
     reply::json(&call, &to_json(&fired, 0))
 }

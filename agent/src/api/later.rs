@@ -91,7 +91,8 @@ pub(super) async fn session_info(call: Call, _: Method) -> Result<Response, Refu
     nothing(&call, &[(); 0]).await
 }
 
-pub(super) async fn session_create(_: Call, _: Method) -> Result<Response, Refusal> {
+pub(super) async fn session_create(call: Call, _: Method) -> Result<Response, Refusal> {
+    call.check_servers()?;
     Err(Error::NotYet("sessions").into())
 }
 

@@ -9,6 +9,7 @@ mod agent_health;
 mod autopilot;
 mod body;
 mod catalog;
+mod content_hash;
 mod convert;
 mod coordinate;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod monitor;
 mod operator;
 #[cfg(test)]
 mod operator_tests;
+mod plain;
 mod register;
 mod registered;
 mod registration;

@@ -1,20 +1,25 @@
 //! `/v1/agent/services`, `/v1/agent/service/ID`, `/v1/agent/checks`: what is registered with this agent.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use shared::api::agent::AgentService;
 use shared::api::catalog::{ServiceAddress, Weights};
 use shared::api::health::HealthCheck;
+use tokio::time::{Instant, timeout_at};
 
+use super::content_hash;
 use super::error::{Error, Refusal};
 use super::extract::Call;
 use super::reply;
 use super::router::Method;
 use crate::filter::{self, Filter};
 use crate::store::command::ServiceFields;
+
+/// Consul's wait of a question that does not say, and of any.
+const WAIT_MAX: Duration = Duration::from_secs(600);
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
 
@@ -28,13 +33,28 @@ pub(super) async fn services(call: Call, _: Method) -> Result<Response, Refusal>
     reply::json(&call, &services)
 }
 
+/// With `?hash=` as soon as its definition has another one.
 pub(super) async fn service(call: Call, _: Method) -> Result<Response, Refusal> {
     let id = call.tail.clone();
-    let service = call.context.local.service(&id).ok_or(Error::UnknownService(id))?;
-    let mut shown = shown(service);
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(&shown).map_err(Error::Encode)?.hash(&mut hasher);
-    let hash = format!("{:016x}", hasher.finish());
+    let known = call.params.given("hash");
+    let (wait, _) = call.waits()?;
+    let until = Instant::now() + if wait.is_zero() { WAIT_MAX } else { wait.min(WAIT_MAX) };
+    let mut changes = call.context.local.changes();
+    let (mut shown, hash) = loop {
+        changes.mark_unchanged();
+        let service = call.context.local.service(&id).ok_or_else(|| Error::UnknownService(id.clone()))?;
+        let shown = shown(service);
+        let hash = content_hash::of(&shown);
+        if known != Some(hash.as_str()) {
+            break (shown, hash);
+        }
+        tokio::select! {
+            changed = timeout_at(until, changes.changed()) => if !matches!(changed, Ok(Ok(()))) {
+                break (shown, hash);
+            },
+            () = call.stop.cancelled() => break (shown, hash),
+        }
+    };
     let header = HeaderValue::from_str(&hash);
     shown.content_hash = hash;
     let mut response = reply::json(&call, &shown)?;

@@ -79,16 +79,19 @@ impl Call {
             Ok(filter) => filter,
             // Whoever cannot be asked says so first.
             Err(error) => {
-                self.ask_with(query, ReadParams { index: 0, ..params }).await?;
+                Box::pin(self.ask_with(query, ReadParams { index: 0, ..params })).await?;
                 return Err(self.refused_by_server(Error::Filter(error)));
             }
         };
-        let near = Near::of(self).await;
+        let near = match self.params.given("near") {
+            Some(_) => Box::pin(Near::of(self)).await,
+            None => None,
+        };
         // A node that is not there has an index of its own, and no answer is shorter.
         let is_own = near.is_some() || matches!(query, Query::Node { .. });
         let sieve = Sieve { filter, near, pretty: self.is_pretty() };
         if is_own {
-            let (meta, answer) = self.ask_with(query, params).await?;
+            let (meta, answer) = Box::pin(self.ask_with(query, params)).await?;
             let meta = if matches!(answer, Answer::Node(None)) { meta.of_absent() } else { meta };
             let body = draw(answer, &sieve).ok_or(Error::Mismatch)?;
             return Ok(reply::json_bytes(meta, body, false));
@@ -100,11 +103,11 @@ impl Call {
             let body = draw(answer, &sieve)?;
             if is_packed { reply::pack(&body) } else { Some(body) }
         };
-        let result = async {
-            self.check_datacenter()?;
-            self.read_page(query, params, &key, &draw).await
+        let result = match self.check_datacenter() {
+            Ok(()) => self.read_page(query, params, &key, &draw).await,
+            Err(error) => Err(error),
         };
-        match result.await {
+        match result {
             Ok(page) => Ok(reply::json_bytes(Meta::of_page(&page, params.freshness), page.body, is_packed)),
             Err(error) => Err(Refusal { error, of_catalog: true }),
         }
@@ -140,14 +143,17 @@ impl Call {
         draw: &(dyn Fn(Answer) -> Option<Bytes> + Sync),
     ) -> Result<Page, Error> {
         let options = params.options();
+        // One box for all that follows: a question that waits takes no more room than it needs.
+        let mut page = Box::pin(self.context.backend.read_page(query.clone(), options, key, draw));
         if options.min_index == 0 {
-            return Ok(self.context.backend.read_page(query, options, key, draw).await?);
+            return Ok(page.await?);
         }
         tokio::select! {
-            page = self.context.backend.read_page(query.clone(), options, key, draw) => return Ok(page?),
+            page = &mut page => return Ok(page?),
             () = self.stop.cancelled() => {}
         }
         let now = self.context.backend.read_page(query, ReadOptions { min_index: 0, ..options }, key, draw);
+        let now = Box::pin(now);
         match tokio::time::timeout(Duration::from_millis(250), now).await {
             Ok(page) => Ok(page?),
             Err(_) => Err(Error::Stopping),

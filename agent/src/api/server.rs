@@ -1,4 +1,4 @@
-//! Connections: HTTP/1 with limits, ended in order. The root calls [`serve`] once for each listener.
+//! Connections: HTTP/1 with limits, ended in order. Plain questions are `plain`'s, the rest is hyper's. The root calls [`serve`] once for each listener.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::target::Lenient;
-use super::{Context, router};
+use super::{Context, plain, router};
 use crate::seats::Seats;
 use crate::tasks::Tasks;
 
@@ -51,24 +51,44 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, tasks: Tasks) {
         };
         let context = Arc::clone(&context);
         let stop = stop.clone();
-        tasks.spawn("http connection", async move {
+        // In a box: what a task is given it holds twice.
+        let connection = Box::pin(async move {
             connection(stream, peer, context, stop).await;
             drop(seat);
         });
+        tasks.spawn("http connection", connection);
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, context: Arc<Context>, stop: CancellationToken) {
+async fn connection(mut stream: TcpStream, peer: SocketAddr, context: Arc<Context>, stop: CancellationToken) {
     // Small answers must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
+    let plain = tokio::select! {
+        plain = plain::answer(&mut stream, peer, &context, &stop, HEAD_TIME) => plain,
+        () = time_up(&stop) => return,
+    };
+    match plain {
+        Ok(Some(read)) => Box::pin(others(Lenient::after(read, stream), peer, context, stop)).await,
+        Ok(None) => {}
+        Err(error) => tracing::trace!(target: "agent.http", from = %peer, error = %error, "connection ended"),
+    }
+}
+
+async fn time_up(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(END_TIME).await;
+}
+
+/// The requests that are not plain, and those after them.
+async fn others(stream: Lenient<TcpStream>, peer: SocketAddr, context: Arc<Context>, stop: CancellationToken) {
     let calls = stop.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = router::answer(Arc::clone(&context), request.map(Body::new), peer, calls.clone());
+        let answer = Box::pin(router::answer(Arc::clone(&context), request.map(Body::new), peer, calls.clone()));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE).title_case_headers(true);
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Lenient::new(stream)), service));
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

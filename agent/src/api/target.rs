@@ -121,8 +121,14 @@ pub(super) struct Lenient<S> {
 }
 
 impl<S> Lenient<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, scan: Scan::new(), ready: Vec::new(), given: 0 }
+    /// Goes on after `read`, which was read of it already.
+    pub(super) fn after(read: Vec<u8>, inner: S) -> Self {
+        let mut stream = Self { inner, scan: Scan::new(), ready: Vec::new(), given: 0 };
+        match stream.scan.find(&read) {
+            Some(first) => stream.rewrite(&read, first),
+            None => stream.ready = read,
+        }
+        stream
     }
 
     /// Hands out what is ready; false when there was nothing.
@@ -234,7 +240,8 @@ mod tests {
     }
 
     fn pieces(rest: &[u8], size: usize) -> Lenient<Pieces<'_>> {
-        Lenient::new(Pieces { rest, size })
+        let (read, rest) = rest.split_at(size.min(rest.len()) / 2);
+        Lenient::after(read.to_vec(), Pieces { rest, size })
     }
 
     async fn check(sent: &str, expected: &str) {

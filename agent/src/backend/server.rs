@@ -81,19 +81,25 @@ impl Server {
                     None => Ok(Carried::Told(self.answer(query).into())),
                 }
             }
-            Asked::Write(command) => self.write(command.clone()).await.map(Carried::Told),
+            // In boxes, since many a read waits with the room that these would take.
+            Asked::Write(command) => Box::pin(self.write(command.clone())).await.map(Carried::Told),
             Asked::Cluster { .. } => Ok(Carried::Told(self.seen().into())),
-            Asked::Operate(operation) => self.operate(*operation).await.map(Carried::Told),
-            Asked::RemovePeer(peer) => self.remove_peer(peer).await.map(Carried::Told),
-            Asked::Health => self.health(hold).await.map(Carried::Told),
+            Asked::Operate(operation) => Box::pin(self.operate(*operation)).await.map(Carried::Told),
+            Asked::RemovePeer(peer) => Box::pin(self.remove_peer(peer)).await.map(Carried::Told),
+            Asked::Health => Box::pin(self.health(hold)).await.map(Carried::Told),
         }
     }
 
     /// Until this server may answer and the answer is newer than asked for, or the wait is over.
     async fn is_ripe(&self, query: &Query, options: ReadOptions, hold: Moment) -> Result<(), Trouble> {
         match options.consistency {
-            Consistency::Stale => self.has_state(hold).await.map_err(Trouble::Final)?,
-            other => self.may_answer(other, hold).await?,
+            Consistency::Stale if !self.has_state() => {
+                Box::pin(self.until_state(hold)).await.map_err(Trouble::Final)?;
+            }
+            Consistency::Default | Consistency::Consistent if !self.knows_all(options.consistency) => {
+                Box::pin(self.barrier(hold)).await?;
+            }
+            _ => {}
         }
         let is_newer = || {
             let view = self.raft.store();
@@ -253,13 +259,16 @@ impl Server {
         (is_leader_known, last_contact_ms)
     }
 
-    /// Holds until this server, which leads, may answer a read of that kind.
-    async fn may_answer(&self, consistency: Consistency, hold: Moment) -> Result<(), Trouble> {
-        let term = self.state.borrow().term;
+    /// Whether this server, which leads, may answer a read of that kind at once.
+    fn knows_all(&self, consistency: Consistency) -> bool {
         // A new leader's view may lack what an earlier one acknowledged, until it applied all of it.
-        if consistency == Consistency::Default && self.seen.term.load(Ordering::Acquire) == term {
-            return Ok(());
-        }
+        let term = self.state.borrow().term;
+        consistency == Consistency::Default && self.seen.term.load(Ordering::Acquire) == term
+    }
+
+    /// Holds until it may.
+    async fn barrier(&self, hold: Moment) -> Result<(), Trouble> {
+        let term = self.state.borrow().term;
         match timeout(hold.since(clock::now()), self.raft.barrier()).await {
             Ok(Ok(())) => {
                 self.seen.term.fetch_max(term, Ordering::AcqRel);
@@ -271,13 +280,13 @@ impl Server {
     }
 
     // Consul: a server that never was part of a cluster has nothing to show, not even something stale.
-    async fn has_state(&self, hold: Moment) -> Result<(), Error> {
-        let is_ready = |state: &RaftState| state.applied > 0 || knows_leader(state);
-        if is_ready(&self.state.borrow()) {
-            return Ok(());
-        }
+    fn has_state(&self) -> bool {
+        is_of_cluster(&self.state.borrow())
+    }
+
+    async fn until_state(&self, hold: Moment) -> Result<(), Error> {
         let mut states = self.state.clone();
-        let ready = timeout(hold.since(clock::now()), states.wait_for(is_ready)).await;
+        let ready = timeout(hold.since(clock::now()), states.wait_for(is_of_cluster)).await;
         ready.map_err(|_| Error::NoLeader)?.map(|_| ()).map_err(|_| Error::NoLeader)
     }
 
@@ -302,6 +311,10 @@ fn place(state: &RaftState) -> Place {
 /// Who was told that a node is not there has index 1, as at the reference, and waits for it to come.
 fn is_still_absent(view: &Store, query: &Query, min_index: u64) -> bool {
     min_index == 1 && matches!(query, Query::Node { .. }) && matches!(view.query(query).1, Answer::Node(None))
+}
+
+fn is_of_cluster(state: &RaftState) -> bool {
+    state.applied > 0 || knows_leader(state)
 }
 
 /// A leader that lost its quorum still calls itself one; a follower has it from the leader itself.

@@ -5,7 +5,7 @@
 //! Knows no endpoint; `shape` has the rows of Consul's answers.
 
 mod number;
-mod pattern;
+pub mod pattern;
 mod read;
 mod shape;
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub enum Error {
     Operator { operator: &'static str, selector: String },
     #[error("Failed to coerce value {value:?} for selector {selector:?}: {reason}")]
     Value { value: String, selector: String, reason: String },
-    #[error("Failed to compile regular expression {pattern:?}: error parsing regexp: {reason}")]
+    #[error("Failed to compile regular expression {pattern:?}: {reason}")]
     Pattern { pattern: String, reason: String },
 }
 
@@ -163,12 +163,16 @@ fn test(question: Match, shape: &'static Shape) -> Result<Test, Error> {
     let bad = |reason: String| Error::Value { value: value.clone(), selector: shown(), reason };
     let value = match (operator, at) {
         (Operator::IsEmpty | Operator::IsNotEmpty, _) => Wanted::Nothing,
-        (Operator::Matches | Operator::NotMatches, _) => Wanted::Pattern(Box::new(pattern::compile(&value)?)),
+        (Operator::Matches | Operator::NotMatches, _) => Wanted::Pattern(Box::new(expression(value)?)),
         (_, Shape::Number) => Wanted::Number(number::integer(&value).map_err(bad)?),
         (_, Shape::Flag) => Wanted::Flag(number::flag(&value).map_err(bad)?),
         _ => Wanted::Text(value),
     };
     Ok(Test { selector, operator, value })
+}
+
+fn expression(text: String) -> Result<Regex, Error> {
+    pattern::compile(&text).map_err(|reason| Error::Pattern { pattern: text, reason })
 }
 
 impl Node {

@@ -39,6 +39,9 @@ pub enum FireError {
 pub(super) type Fired = oneshot::Sender<Result<(), FireRefusal>>;
 pub(super) type Answered = oneshot::Sender<Result<Answers, AskRefusal>>;
 
+/// The event that a server fires which begins to lead; its name is the payload.
+pub const NEW_LEADER: &str = "consul:new-leader";
+
 impl Gossip {
     /// Fires a user event: it is on its way, and we have heard it ourselves, when this returns.
     pub async fn fire(&self, name: String, payload: Vec<u8>) -> Result<(), FireError> {

@@ -42,7 +42,7 @@ pub use crate::swim::user_event::UserEvent;
 use crate::swim::{self, Facts, ForceLeaveRefusal, Output, Swim};
 use crate::tasks::Tasks;
 use ask::Waiting;
-pub use ask::{AskError, FireError, Heard};
+pub use ask::{AskError, FireError, Heard, NEW_LEADER};
 use driver::{Driver, Parts, Request};
 use journal::Scope;
 use keys::Keys;

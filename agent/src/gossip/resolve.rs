@@ -16,6 +16,10 @@ pub(super) async fn resolve(text: &str, default_port: u16) -> Result<Vec<SocketA
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
+    if host.is_empty() {
+        // Nobody is asked for it.
+        return Err(failed("lookup : no such host".to_owned()));
+    }
     match tokio::net::lookup_host((host, port)).await {
         Ok(found) => {
             let mut addresses: Vec<SocketAddr> = Vec::new();

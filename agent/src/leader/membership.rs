@@ -13,7 +13,7 @@ use super::health::{Follows, Healths, Led, Rules};
 use super::voters::{Change, Voters, Why};
 use crate::backend::{Backend, Error, ReadOptions};
 use crate::clock;
-use crate::gossip::Gossip;
+use crate::gossip::{Gossip, NEW_LEADER};
 use crate::raft::{ChangeError, Follower, Raft};
 use crate::store::command::{AutopilotCommand, AutopilotFields};
 use crate::store::query::{Answer, Query};
@@ -45,6 +45,13 @@ struct Seen {
 }
 
 impl Membership {
+    /// Tells the pool who leads, as Consul's servers do: clients log it.
+    pub(super) async fn announce(&self, name: &str) {
+        if let Err(error) = self.lan.fire(NEW_LEADER.to_owned(), name.as_bytes().to_vec()).await {
+            tracing::warn!(target: "agent.server", error = %error, "the pool was not told of the new leader");
+        }
+    }
+
     /// Ends only when gossip does.
     pub(super) async fn follow(&self, duties: &Duties) {
         let mut members = duties.members.clone();

@@ -64,6 +64,9 @@ impl Duties {
             let leads = self.leads(&state);
             if leads {
                 info!(target: "agent.server", "cluster leadership acquired");
+                if let Some(membership) = &self.membership {
+                    membership.announce(&self.node_name).await;
+                }
             }
             let leader = state.leader_id.as_ref().map(|id| (state.term, id.clone()));
             if let Some((_, id)) = leader.as_ref().filter(|_| leader != announced) {

@@ -156,7 +156,7 @@ impl Edit<'_> {
             Some(row) => Arc::make_mut(row).node = node,
             None => {
                 // Until something is said of it, its checks are as they were when it was not there.
-                let indexes = NodeIndexes { checks: self.catalog.indexes.node_gone, ..NodeIndexes::default() };
+                let indexes = NodeIndexes { checks: self.catalog.indexes.checks, ..NodeIndexes::default() };
                 let row = NodeRow { node, services: OrdMap::new(), checks: OrdMap::new(), indexes };
                 self.catalog.nodes.insert(Arc::clone(name), Arc::new(row));
             }
@@ -187,7 +187,7 @@ impl Edit<'_> {
         let record = Arc::new(Service { node: name, fields, create_index, modify_index: self.index });
         row.services.insert(Arc::clone(&id), Arc::clone(&record));
         if !self.catalog.services.contains_key(&*service) {
-            let indexes = ServiceIndexes { checks: self.catalog.indexes.service_gone, ..ServiceIndexes::default() };
+            let indexes = ServiceIndexes { checks: self.catalog.indexes.checks, ..ServiceIndexes::default() };
             self.catalog.services.insert(Arc::clone(&service), Arc::new(ServiceRow { indexes, ..Default::default() }));
         }
         if let Some(row) = self.catalog.services.get_mut(&*service) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::catalog::{Catalog, NodeRow, ServiceRow};
 use super::changes::{Topic, fold};
 use super::command::CheckStatus;
+use super::index::TableIndexes;
 use super::query::{Answer, Check, InstanceHealth, Node, NodeHealth, NodeServices, Query, Service};
 
 impl Catalog {
@@ -77,21 +78,24 @@ impl Catalog {
     /// The index of a topic of the catalog; 0 when nothing was ever written to it.
     pub(super) fn index_of(&self, topic: &Topic) -> u64 {
         let node =
-            |name: &str, of: fn(&NodeRow) -> u64| self.nodes.get(name).map_or(self.indexes.node_gone, |row| of(row));
-        let service = |name: &str, of: fn(&ServiceRow) -> u64| {
-            self.services.get(name).map_or(self.indexes.service_gone, |row| of(row))
+            |name: &str, of: fn(&NodeRow) -> u64, without: u64| self.nodes.get(name).map_or(without, |row| of(row));
+        let service = |name: &str, of: fn(&ServiceRow) -> u64, without: u64| {
+            self.services.get(name).map_or(without, |row| of(row))
         };
+        let TableIndexes { node_gone, service_gone, checks, catalog, .. } = self.indexes;
+        // Consul: until some service is gone, what was never there is as old as the tables.
+        let no_service = if service_gone > 0 { service_gone } else { catalog };
         match topic {
             Topic::Nodes => self.indexes.nodes,
             Topic::Services => self.indexes.services,
             Topic::Catalog => self.indexes.catalog,
             Topic::Checks(state) => self.indexes.of_state(*state),
-            Topic::Node(name) => node(name, |row| row.indexes.node),
-            Topic::NodeChecks(name) => node(name, |row| row.indexes.checks),
-            Topic::NodeHealth(name) => node(name, |row| row.indexes.health),
-            Topic::ServiceNodes(name) => service(name, |row| row.indexes.nodes),
-            Topic::ServiceChecks(name) => service(name, |row| row.indexes.checks),
-            Topic::ServiceHealth(name) => service(name, |row| row.indexes.health),
+            Topic::Node(name) => node(name, |row| row.indexes.node, node_gone),
+            Topic::NodeChecks(name) => node(name, |row| row.indexes.checks, checks),
+            Topic::NodeHealth(name) => node(name, |row| row.indexes.health, node_gone),
+            Topic::ServiceNodes(name) => service(name, |row| row.indexes.nodes, no_service),
+            Topic::ServiceChecks(name) => service(name, |row| row.indexes.checks, checks),
+            Topic::ServiceHealth(name) => service(name, |row| row.indexes.health, no_service),
             Topic::KvKey(_) | Topic::KvPrefix(_) | Topic::Autopilot => 0,
         }
     }

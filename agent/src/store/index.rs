@@ -1,7 +1,7 @@
 //! The modify index of every catalog topic, per table and per name.
 //!
-//! What is gone has no row of its own: it answers the index of the last disappearance, which is
-//! what Consul does for services, so that an index never goes back and names are not kept for ever.
+//! What is not there has no row of its own: it answers the index of the last disappearance, or of its
+//! table, which is what Consul does, so that an index never goes back and names are not kept for ever.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,9 @@
 //! PURE: whom an event is meant for: expressions over the node's name, its services and their tags.
 
-use regex_lite::{Regex, RegexBuilder};
+use regex_lite::Regex;
 
 use super::payload::Payload;
-
-/// What one compiled expression may take.
-const EXPRESSION_BYTES_MAX: usize = 256 << 10;
+use crate::filter::pattern;
 
 /// A service of this node, as filters see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,11 +24,7 @@ pub struct BadFilter {
 }
 
 pub fn compile(which: &'static str, filter: &str) -> Result<Regex, BadFilter> {
-    let compiled = RegexBuilder::new(filter).size_limit(EXPRESSION_BYTES_MAX).build();
-    compiled.map_err(|error| {
-        let reason = format!("error parsing regexp: {}", error.to_string().replace('\n', " "));
-        BadFilter { which, filter: filter.to_owned(), reason }
-    })
+    pattern::compile(filter).map_err(|reason| BadFilter { which, filter: filter.to_owned(), reason })
 }
 
 /// Whether an event is meant for the node of that name with these services.

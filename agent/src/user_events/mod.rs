@@ -15,15 +15,13 @@ use tokio::sync::{mpsc, watch};
 
 use self::filter::{BadFilter, Service};
 use self::payload::Payload;
-use crate::gossip::{Asked, FireError, Gossip, Heard, UserEvent};
+use crate::gossip::{Asked, FireError, Gossip, Heard, NEW_LEADER, UserEvent};
 use crate::tasks::Tasks;
 
 /// Events kept for the list, as many as Consul keeps.
 const KEPT_MAX: usize = 256;
 /// Consul's order to run a command everywhere, which nobody here obeys.
 const REMOTE_EXEC: &str = "_rexec";
-/// Told by a Consul server that begins to lead.
-pub const NEW_LEADER: &str = "consul:new-leader";
 
 /// One event that was meant for this node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! The catalog over HTTP, as whoever registers nodes without agents and whoever waits for them see it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -71,7 +74,8 @@ fn rows_are_chosen_by_tags_metadata_state_and_filters() {
 fn a_registration_that_cannot_be_changes_nothing() {
     let dir = scratch();
     let agent = Agent::server(dir.path());
-    let before = agent.get("/v1/catalog/nodes").header("x-consul-index").map(str::to_owned);
+    let own = || agent.get("/v1/health/node/one").body;
+    eventually("its own node is there", own, |checks| checks.contains("serfHealth"));
     let check = |body: &str, status: u16, text: &str| {
         let answer = agent.put("/v1/catalog/register", body);
         assert_eq!((answer.status, answer.body.as_str()), (status, text), "{body}");
@@ -109,7 +113,9 @@ fn a_registration_that_cannot_be_changes_nothing() {
         501,
         "services of the mesh (Kind, Proxy, Connect) are not supported by this agent yet",
     );
-    assert_eq!(agent.get("/v1/catalog/nodes").header("x-consul-index").map(str::to_owned), before);
+    assert_eq!(names(&agent, "/v1/catalog/nodes"), ["one"]);
+    assert_eq!(agent.get("/v1/catalog/services").body.trim(), r#"{"consul":[]}"#);
+    assert_eq!(names(&agent, "/v1/health/state/any"), [""]);
 }
 
 #[test]
@@ -168,4 +174,54 @@ fn all_who_wait_for_a_service_are_told_of_its_change_alike() {
         assert_ne!(answer.header("x-consul-index"), Some(index.as_str()));
         assert_eq!(answer.body, now[look]);
     }
+}
+
+#[test]
+fn one_connection_asks_plain_questions_and_others_in_turn() {
+    let dir = scratch();
+    let agent = Agent::server(dir.path());
+    // Together, and in pieces that end anywhere.
+    for (key, size) in [("one", 1000), ("two", 7)] {
+        let sent = format!(
+            "GET /v1/status/leader HTTP/1.1\r\nHost: a\r\n\r\n\
+            GET /v1/kv/{key} HTTP/1.1\r\nHost: a\r\n\r\n\
+            PUT /v1/kv/{key} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nvalue\
+            GET /v1/kv/{key}?raw HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect((agent.address.as_str(), 8500)).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+        for piece in sent.as_bytes().chunks(size) {
+            stream.write_all(piece).expect("send");
+        }
+        let mut told = String::new();
+        stream.read_to_string(&mut told).expect("answers, and the end");
+        let statuses: Vec<_> = told.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
+        assert_eq!(statuses, ["200", "404", "200", "200"], "{told}");
+        assert!(told.ends_with("\r\n\r\nvalue"), "{told}");
+        let first = told.split("\r\n\r\n").next().expect("a head");
+        for header in ["Content-Type: application/json", "Vary: Accept-Encoding", "Content-Length: ", "Date: "] {
+            assert!(first.contains(header), "{header} in {first}");
+        }
+    }
+}
+
+#[test]
+fn a_definition_that_changes_answers_who_waits_for_its_hash() {
+    let dir = scratch();
+    let agent = Arc::new(Agent::server(dir.path()));
+    let register = |port: u16| {
+        let body = json!({"Name": "h", "Port": port}).to_string();
+        assert_eq!(agent.put("/v1/agent/service/register", &body).status, 200);
+    };
+    register(1);
+    let known = agent.get("/v1/agent/service/h");
+    let hash = known.header("x-consul-contenthash").expect("a hash").to_owned();
+    assert_eq!(hash, "88a28e11ac873242");
+    let waiter = {
+        let agent = Arc::clone(&agent);
+        thread::spawn(move || agent.get(&format!("/v1/agent/service/h?hash={hash}&wait=60s")))
+    };
+    register(2);
+    let answer = waiter.join().expect("an answer");
+    assert_eq!(answer.header("x-consul-contenthash"), Some("f0e7b39201072589"));
 }

@@ -104,10 +104,10 @@ const AGENT: &[Row] = &[
     Row {
         floor: 1,
         rooms: &["user_events::filter", "user_events::payload"],
-        may: &["swim", "user_events::payload"],
+        may: &["filter", "swim", "user_events::payload"],
         not: &[],
     },
-    Row { floor: 4, rooms: &["user_events"], may: &["gossip", "swim"], not: HTTP },
+    Row { floor: 4, rooms: &["user_events"], may: &["filter", "gossip", "swim"], not: HTTP },
     // The root's own handle for edges.
     Row { floor: 4, rooms: &["control"], may: &[], not: HTTP },
     Row { floor: 5, rooms: &["api"], may: HANDLES, not: &["openraft"] },
