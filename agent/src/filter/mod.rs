@@ -156,7 +156,7 @@ fn node(expression: Expression, shape: &'static Shape) -> Result<Node, Error> {
 fn test(question: Match, shape: &'static Shape) -> Result<Test, Error> {
     let Match { selector, operator, value } = question;
     let shown = || selector.join(".");
-    let at = shape.find(&selector).ok_or_else(|| Error::Selector(shown()))?;
+    let at = shape.find(&selector).ok_or_else(|| Error::Selector(astray(&selector, shape)))?;
     if !at.allows(operator) {
         return Err(Error::Operator { operator: operator.name(), selector: shown() });
     }
@@ -169,6 +169,12 @@ fn test(question: Match, shape: &'static Shape) -> Result<Test, Error> {
         _ => Wanted::Text(value),
     };
     Ok(Test { selector, operator, value })
+}
+
+/// The shortest part of a selector that leads nowhere.
+fn astray(selector: &[String], shape: &'static Shape) -> String {
+    let mut parts = (1..selector.len()).map(|length| &selector[..length]);
+    parts.find(|part| shape.find(part).is_none()).unwrap_or(selector).join(".")
 }
 
 fn expression(text: String) -> Result<Regex, Error> {

@@ -40,6 +40,8 @@ fn a_value_must_be_of_the_selectors_type() {
         r#"Invalid match operator "Equal" for selector "Service.TaggedAddresses.lan""#,
     );
     check("Checks.Nope == 1", r#"Selector "Checks.Nope" is not valid"#);
+    check("Checks.Nope.x == 1", r#"Selector "Checks.Nope" is not valid"#);
+    check("Nope.a.b == 1", r#"Selector "Nope" is not valid"#);
     check("Checks.Status.x == 1", r#"Selector "Checks.Status.x" is not valid"#);
 }
 
