@@ -49,7 +49,7 @@ pub(super) async fn answer(
             Head::End => return Ok(None),
         };
         // In a box, so that it takes room only for as long as it is under way.
-        let mut answer = Box::pin(router::answer(Arc::clone(context), request, peer, stop.clone()));
+        let mut answer = Box::pin(router::answer(Arc::clone(context), *request, peer, stop.clone()));
         let response = tokio::select! {
             response = &mut answer => response,
             () = gone(stream, &mut read) => return Ok(None),
@@ -67,7 +67,7 @@ pub(super) async fn answer(
 
 enum Head {
     /// Whether the connection stays after the answer.
-    Plain(Request, bool),
+    Plain(Box<Request>, bool),
     Other,
     End,
 }
@@ -84,7 +84,7 @@ async fn head(
         if let Some(length) = length(read) {
             let Some((request, keep)) = request(&read[..length]) else { return Ok(Head::Other) };
             read.drain(..length);
-            return Ok(Head::Plain(request, keep));
+            return Ok(Head::Plain(Box::new(request), keep));
         }
         if read.len() > HEAD_MAX || !may_be_plain(read) {
             return Ok(Head::Other);
