@@ -158,7 +158,9 @@ fn all_who_wait_for_a_service_are_told_of_its_change_alike() {
         let metrics: Value = serde_json::from_str(metrics).unwrap_or_default();
         let gauges = metrics["Gauges"].as_array().cloned().unwrap_or_default();
         gauges.iter().any(|gauge| {
-            gauge["Name"].as_str().is_some_and(|name| name.ends_with("rpc.queries_blocking")) && gauge["Value"] == 50
+            // The leader may wait too, for other rules of autopilot.
+            gauge["Name"].as_str().is_some_and(|name| name.ends_with("rpc.queries_blocking"))
+                && gauge["Value"].as_f64() >= Some(50.0)
         })
     });
     register(
