@@ -16,6 +16,9 @@ use crate::store::query::Query;
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
+/// How much of a body that is refused is taken from the wire, and for how long.
+const DISCARD_BYTES: usize = 1 << 20;
+const DISCARD_TIME: Duration = Duration::from_millis(500);
 
 /// A request whose path and method are known to be right.
 pub(super) struct Call {
@@ -259,20 +262,29 @@ impl Call {
         self.params.get(name).map(go_uint).transpose()
     }
 
-    /// Takes the body. One that is too long is refused, before it is read where its length is told.
+    /// Takes the body. One that is too long is refused, where its length is told without being kept.
     pub(super) async fn take_body(&mut self, limit: usize) -> Result<Bytes, Error> {
         let told = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|t| t.parse().ok());
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         if let Some(length) = told.filter(|length| *length > limit as u64) {
+            discard(body).await;
             return Err(Error::ValueTooLarge { length, limit });
         }
-        let body = Limited::new(std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)), limit);
-        match tokio::time::timeout(BODY_TIME, body.collect()).await {
+        match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Error::BodyTooLarge(limit)),
             Ok(Err(error)) => Err(Error::Body(error.to_string())),
             Err(_) => Err(Error::Body("too slow".to_owned())),
         }
     }
+}
+
+/// Whoever is still sending when the connection ends finds it broken, and never reads why it was refused.
+async fn discard(body: Body) {
+    let mut body = Limited::new(body, DISCARD_BYTES);
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    // What is longer, or slower, has been warned.
+    let _ = tokio::time::timeout(DISCARD_TIME, all).await;
 }
 
 /// A duration of Go's; a negative one is none at all.

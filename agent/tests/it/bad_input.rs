@@ -98,3 +98,15 @@ fn a_damaged_log_is_refused_and_left_as_it_is() {
     says(&ended, &["damaged"]);
     assert_eq!(std::fs::read(&segment).expect("readable"), bytes, "a refusal changes nothing");
 }
+
+#[test]
+fn whoever_sends_too_much_is_told_so_once_all_is_sent() {
+    let dir = scratch();
+    let agent = Agent::server(dir.path());
+    for _ in 0..10 {
+        let told = agent.put("/v1/kv/big", &"x".repeat(524_289));
+        assert_eq!(told.status, 413);
+        assert!(told.body.contains("Request body(524289 bytes) too large"), "{}", told.body);
+    }
+    assert_eq!(agent.get("/v1/kv/big").status, 404);
+}
