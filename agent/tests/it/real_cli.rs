@@ -24,9 +24,20 @@ fn said(program: &PathBuf, ip: &str, line: &[&str]) -> String {
         (r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", "TIME"),
         (r"[ \t]+", " "),
     ];
-    named.iter().fold(text.replace(ip, "IP"), |text, (pattern, name)| {
+    let text = named.iter().fold(text.replace(ip, "IP"), |text, (pattern, name)| {
         Regex::new(pattern).expect("a pattern").replace_all(&text, *name).into_owned()
-    })
+    });
+    if UNORDERED.contains(&line) { sorted(&text) } else { text }
+}
+
+/// Consul collects the tags of a service in a Go map, and this one line prints them as they come.
+const UNORDERED: &[&[&str]] = &[&["watch", "-type=services"]];
+
+/// Its lines in order, without the commas that tell which was the last.
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(',')).collect();
+    lines.sort_unstable();
+    lines.join("\n")
 }
 
 /// In this order: what one writes the next reads.
