@@ -103,6 +103,14 @@ impl Brief {
         brief
     }
 
+    /// What comes on a stream that was given up is not heard: its socket is closed.
+    fn into_heard(self, open: &BTreeSet<DialId>) -> Self {
+        match self.ended {
+            Some(dial) if !open.contains(&dial) => Self { about: self.about, ..Self::default() },
+            _ => self,
+        }
+    }
+
     fn mention(&mut self, bare: &[u8]) {
         match Message::read(bare) {
             Ok(Message::Alive(alive)) => {
@@ -141,6 +149,7 @@ impl Judge {
     /// After a step: what was said, what is shown of everybody it was about, what is queued.
     pub(crate) fn look(&mut self, place: Place, now: Moment, me: &str, machine: &Machine, brief: Brief, out: &Output) {
         let mut file = self.files.remove(&place).unwrap_or_default();
+        let brief = brief.into_heard(&file.open);
         let mut about = brief.about;
         about.insert(me.to_owned());
         for notice in &out.notices {
@@ -347,4 +356,107 @@ fn streams_are_bounded(open: usize) -> Result<(), String> {
 
 fn time_goes_on(wakes: u32) -> Result<(), String> {
     if wakes > WAKES_MAX { Err(format!("it was woken {wakes} times at one moment")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::swim::codec::{Alive, Doubt};
+    use agent::swim::packet::pack;
+    use agent::swim::timing::Timing;
+    use agent::swim::{Config, Order, Swim, VERSIONS, stream};
+    use shared::event::Pool;
+
+    use super::*;
+
+    const ME: Place = 0;
+
+    fn address(place: u8) -> SocketAddr {
+        ([10, 0, 0, place], 8301).into()
+    }
+
+    /// One that dials node-1, which it knows at incarnation 1, and what the judge holds against it.
+    struct Trial {
+        judge: Judge,
+        machine: Machine,
+        now: Moment,
+        dial: DialId,
+    }
+
+    impl Trial {
+        fn new() -> Self {
+            let config = Config {
+                pool: Pool::Lan,
+                name: "node-0".to_owned(),
+                address: address(0),
+                tags: BTreeMap::new(),
+                timing: Timing::lan(),
+                coordinates: false,
+                seal_bytes: 0,
+            };
+            let now = Moment::from_micros(1);
+            let swim = Swim::new(config, now, 7, &mut Output::default());
+            let mut trial = Self { judge: Judge::new(2), machine: Machine::new(swim, None), now, dial: 0 };
+            let claim = pack(&[Message::Alive(claim(1)).to_bytes()], true);
+            trial.give(Input::Packet { from: address(1), bytes: &claim });
+            let out = trial.give(Input::Order(Order::Join { ticket: 0, to: address(1) }));
+            trial.dial = out.dials[0].id;
+            trial
+        }
+
+        fn give(&mut self, input: Input<'_>) -> Output {
+            let mut out = Output::default();
+            let brief = Brief::of(&input);
+            self.machine.handle(self.now, input, &mut out);
+            self.judge.look(ME, self.now, "node-0", &self.machine, brief, &out);
+            out
+        }
+
+        fn time_out(&mut self) {
+            let reason = "i/o timeout".to_owned();
+            self.give(Input::Unanswered { dial: self.dial, reason, refused: false });
+        }
+
+        /// Doubts incarnation 1 until nobody refuted in time.
+        fn bury(&mut self) {
+            let doubt = Doubt { incarnation: 1, node: "node-1", from: "node-2" };
+            let bytes = pack(&[Message::Suspect(doubt).to_bytes()], true);
+            self.give(Input::Packet { from: address(2), bytes: &bytes });
+            self.now = self.now + Duration::from_secs(60);
+            self.give(Input::Wake);
+            assert_eq!(self.machine.look("node-1").map(|seen| seen.status), Some(MemberStatus::Failed));
+        }
+    }
+
+    fn claim(incarnation: u32) -> Alive<'static> {
+        Alive { incarnation, node: "node-1", address: address(1), meta: &[], versions: VERSIONS }
+    }
+
+    fn answer() -> Vec<u8> {
+        stream::push_pull(false, [(claim(2), State::Alive)].into_iter(), &[])
+    }
+
+    #[test]
+    fn an_answer_on_a_stream_that_was_given_up_is_not_heard() {
+        let mut trial = Trial::new();
+        trial.time_out();
+        let (dial, bytes) = (trial.dial, answer());
+        trial.give(Input::Answered { dial, bytes: &bytes });
+        trial.bury();
+        assert_eq!(trial.judge.breach, None);
+    }
+
+    #[test]
+    fn an_answer_on_a_stream_that_waits_for_it_is_heard() {
+        let mut trial = Trial::new();
+        let bytes = answer();
+        let brief = Brief::of(&Input::Answered { dial: trial.dial, bytes: &bytes });
+        // A member that does not listen to it.
+        let mut out = Output::default();
+        let deaf = Input::Unanswered { dial: trial.dial, reason: String::new(), refused: false };
+        trial.machine.handle(trial.now, deaf, &mut out);
+        trial.judge.look(ME, trial.now, "node-0", &trial.machine, brief, &out);
+        trial.bury();
+        let breach = trial.judge.breach.unwrap_or_default();
+        assert!(breach.contains("a refuted suspicion killed"), "{breach:?}");
+    }
 }
