@@ -390,7 +390,8 @@ impl Backend {
         };
         let asking = self.others.ask(address, true, asked, &self.options);
         // A leader that was paused or cut off never answers; its successor will.
-        others::unless(asking, server.until_led_by_another(id), asked).await
+        let is_there = || Box::pin(self.others.is_there(address, &self.options));
+        others::unless(asking, server.until_led_by_another(id), is_there, asked).await
     }
 }
 

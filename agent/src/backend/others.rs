@@ -31,8 +31,11 @@ const SLACK: Duration = Duration::from_secs(3);
 /// What the one asked gives an append.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long the answer to a write may still come from a server that leads no more.
+/// How long the answer to a write may still come from a server that leads no more, and is there.
 const LATE_ANSWER: Duration = Duration::from_secs(1);
+
+/// Whoever says no word for so long is not there: it was cut off or paused.
+const WORD_WITHIN: Duration = Duration::from_millis(250);
 
 /// Consul's: a client looks for another server this often, plus up to [`REBALANCE_STAGGER`].
 const REBALANCE_EVERY: Duration = Duration::from_secs(120);
@@ -120,7 +123,8 @@ impl Others {
         let Some(server) = self.lock().order.first().cloned() else { return Err(Trouble::Untouched(Error::NoServers)) };
         metrics::counter!("consul.client.rpc").increment(1);
         let asking = self.ask(server.address, false, asked, options);
-        let told = unless(asking, self.until_gone(&server), asked).await;
+        let is_there = || Box::pin(self.is_there(server.address, options));
+        let told = unless(asking, self.until_gone(&server), is_there, asked).await;
         if let Err(trouble) = &told {
             let is_over = matches!(trouble, Trouble::Final(_));
             if !is_over {
@@ -161,6 +165,12 @@ impl Others {
         }
     }
 
+    /// Whether the server at `address` says anything, be it that it cannot. Whoever waits for its answer
+    /// knows otherwise that a connection to it has ended.
+    pub(super) async fn is_there(&self, address: SocketAddr, options: &Options) -> bool {
+        timeout(WORD_WITHIN, self.ask(address, true, &Asked::Cluster { stale: true }, options)).await.is_ok()
+    }
+
     fn see(&self, members: &[MemberState], datacenter: &str) {
         let mut rotation = self.lock();
         if rotation.see(servers(members, datacenter)) {
@@ -196,10 +206,12 @@ impl Others {
 }
 
 /// The answer, unless `gone` comes first: then a read is worth another try elsewhere, and what became of
-/// a write is not known.
-pub(super) async fn unless(
+/// a write is not known. One that `is_there` may still tell: it leads no more, and learns from its successor
+/// which of its last writes hold. Asked only when it matters, so that who waits holds no room for it.
+pub(super) async fn unless<W: Future<Output = bool>>(
     asking: impl Future<Output = Result<Told, Trouble>>,
     gone: impl Future<Output = ()>,
+    is_there: impl FnOnce() -> W,
     asked: &Asked,
 ) -> Result<Told, Trouble> {
     let mut asking = std::pin::pin!(asking);
@@ -209,11 +221,18 @@ pub(super) async fn unless(
         () = gone => {}
     }
     let moved = || Error::Unreachable("the server was lost while it was asked".to_owned());
-    match asked {
-        Asked::Write(_) | Asked::Operate(_) | Asked::RemovePeer(_) => {
-            timeout(LATE_ANSWER, asking).await.unwrap_or_else(|_| Err(Trouble::Unknown(moved())))
+    if matches!(asked, Asked::Read { .. } | Asked::Cluster { .. } | Asked::Health) {
+        return Err(Trouble::Untouched(moved()));
+    }
+    let given_up = async {
+        if is_there().await {
+            tokio::time::sleep(LATE_ANSWER).await;
         }
-        Asked::Read { .. } | Asked::Cluster { .. } | Asked::Health => Err(Trouble::Untouched(moved())),
+    };
+    tokio::select! {
+        biased;
+        told = asking => told,
+        () = given_up => Err(Trouble::Unknown(moved())),
     }
 }
 
@@ -348,6 +367,38 @@ mod tests {
 
     fn names(rotation: &Rotation) -> Vec<&str> {
         rotation.order.iter().map(|server| &*server.name).collect()
+    }
+
+    /// A server that is lost at once, answers `after_ms` and says whether it is there, in time that is a value.
+    #[track_caller]
+    fn lost(asked: &Asked, is_there: bool, after_ms: u64, expected: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let answer = async {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            Ok(Told::Operated("done".to_owned()))
+        };
+        let word = move || async move {
+            tokio::time::sleep(WORD_WITHIN).await;
+            is_there
+        };
+        let told = runtime.unwrap().block_on(unless(answer, std::future::ready(()), word, asked));
+        let told = match told {
+            Ok(_) => "answered",
+            Err(Trouble::Untouched(_)) => "untouched",
+            Err(Trouble::Unknown(_)) => "unknown",
+            Err(Trouble::Final(_)) => "final",
+        };
+        assert_eq!(told, expected, "{asked:?}, {is_there}, {after_ms} ms");
+    }
+
+    #[test]
+    fn a_write_waits_for_a_lost_leader_only_as_long_as_that_may_answer() {
+        let write = Asked::RemovePeer(super::super::PeerName::Id("a".to_owned()));
+        lost(&write, true, 900, "answered");
+        lost(&write, true, 2_000, "unknown");
+        lost(&write, false, 100, "answered");
+        lost(&write, false, 900, "unknown");
+        lost(&Asked::Health, true, 1, "untouched");
     }
 
     #[test]
