@@ -133,9 +133,10 @@ pub(super) async fn node_services(call: Call, _: Method) -> Result<Response, Ref
     let draw = |answer, sieve: &Sieve| {
         let Answer::Node(found) = answer else { return None };
         sieve.json(&match found {
+            // Consul: a list that nothing was ever put into is null, unless a filter made it anew.
             Some(found) => NodeServiceList {
                 node: Some(convert::node(&found.node)),
-                services: Some(services_of(&found, sieve).collect()),
+                services: (sieve.filters() || !found.services.is_empty()).then(|| services_of(&found, sieve).collect()),
             },
             None => NodeServiceList { node: None, services: None },
         })

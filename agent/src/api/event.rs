@@ -68,22 +68,23 @@ fn named(events: &Events, name: Option<&str>) -> (u64, Vec<UserEvent>) {
 }
 
 pub(super) async fn list(call: Call, _: Method) -> Result<Response, Refusal> {
-    let params = call.read_params()?;
+    // Consul: a list of the agent's own has no consistency to speak of.
+    let (wait, index) = call.waits()?;
     let name = call.params.given("name").map(str::to_owned);
     let mut events = call.context.user_events.events();
-    let wait = if params.wait.is_zero() { WAIT_MAX } else { params.wait.min(WAIT_MAX) };
+    let wait = if wait.is_zero() { WAIT_MAX } else { wait.min(WAIT_MAX) };
     let until = Instant::now() + wait;
     loop {
-        let (index, list) = named(&events.borrow_and_update(), name.as_deref());
+        let (now, list) = named(&events.borrow_and_update(), name.as_deref());
         // The index of one list says nothing of another's age: only the very same one waits.
-        if params.index == 0 || index != params.index {
-            return reply::json_at(&call, index, &list);
+        if index == 0 || now != index {
+            return reply::json_at(&call, now, &list);
         }
         tokio::select! {
             changed = timeout_at(until, events.changed()) => if !matches!(changed, Ok(Ok(()))) {
-                return reply::json_at(&call, index, &list);
+                return reply::json_at(&call, now, &list);
             },
-            () = call.stop.cancelled() => return reply::json_at(&call, index, &list),
+            () = call.stop.cancelled() => return reply::json_at(&call, now, &list),
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) async fn mesh(_: Call, _: Method) -> Result<Response, Refusal> {
 /// The same, asked of the state.
 pub(super) async fn mesh_roots(call: Call, _: Method) -> Result<Response, Refusal> {
     call.read_params()?;
+    call.check_datacenter().map_err(|error| Refusal { error, of_catalog: true })?;
     Err(Refusal { error: call.found_by_leader(Error::ConnectOff), of_catalog: true })
 }
 

@@ -6,6 +6,7 @@ use super::tests::Lab;
 async fn questions_are_answered_as_by_a_consul_that_was_never_told_anything() {
     let lab = Lab::new().await;
     let no_uuid = "index error: UUID must be 36 characters";
+    let no_namespace = "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature";
     let no_session = format!("failed session lookup: {no_uuid}");
     let no_query = format!("failed prepared query lookup: {no_uuid}");
     let no_intention = format!("Bad request: failed intention lookup: {no_uuid}");
@@ -35,11 +36,10 @@ async fn questions_are_answered_as_by_a_consul_that_was_never_told_anything() {
         ("GET /v1/health/ingress/web", 200, "[]"),
         ("GET /v1/acl/tokens", 401, "ACL support disabled"),
         ("PUT /v1/acl/bootstrap", 401, "ACL support disabled"),
-        (
-            "GET /v1/kv/a?ns=x",
-            400,
-            "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature",
-        ),
+        ("GET /v1/connect/ca/roots?dc=nope", 500, "No path to datacenter"),
+        ("GET /v1/kv/a?ns=x", 400, no_namespace),
+        ("GET /v1/config/service-defaults?ns=x", 400, no_namespace),
+        ("GET /v1/agent/health/service/name/x?ns=x", 400, no_namespace),
         ("GET /v1/query?ns=x", 200, "[]"),
     ] {
         lab.check(line, status, body).await;

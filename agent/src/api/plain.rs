@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
@@ -105,11 +105,12 @@ fn length(read: &[u8]) -> Option<usize> {
     read.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// As far as it is there.
+/// As far as it is there. A line that ends without a carriage return is for hyper to judge.
 fn may_be_plain(read: &[u8]) -> bool {
     const START: &[u8] = b"GET /v1/";
     let common = read.len().min(START.len());
-    read[..common] == START[..common]
+    let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
+    read[..common] == START[..common] && !read.windows(2).any(is_bare)
 }
 
 /// A request of that head, and whether the connection stays; none when it is not plain.
@@ -137,7 +138,7 @@ fn request(head: &[u8]) -> Option<(Request, bool)> {
             }
         }
     }
-    Some((request, keep))
+    request.headers().contains_key(HOST).then_some((request, keep))
 }
 
 /// Reads what there is, once there is something; 0 at the end.
@@ -236,6 +237,7 @@ mod tests {
             "Host: x\r\n folded\r\n",
             "Host: x\ny: z\r\n",
             "no header\r\n",
+            "Accept: x\r\n",
         ] {
             check(&get(rest), None);
         }
@@ -254,6 +256,9 @@ mod tests {
         check("GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n", None);
         assert!(may_be_plain(b"") && may_be_plain(b"GET /v") && may_be_plain(b"GET /v1/health/"));
         assert!(!may_be_plain(b"P") && !may_be_plain(b"GET /ui"));
+        assert!(
+            may_be_plain(b"GET /v1/kv/a HTTP/1.1\r\nHost: x\r") && !may_be_plain(b"GET /v1/kv/a HTTP/1.1\nHost: x\n\n")
+        );
     }
 
     #[test]

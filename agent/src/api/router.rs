@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use ::metrics::Histogram;
 use axum::extract::Request;
-use axum::http::{StatusCode, Version, header::HOST};
+use axum::http::header::{CONNECTION, HOST, HeaderValue};
+use axum::http::{StatusCode, Version};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -159,7 +160,9 @@ pub(super) async fn answer(
 async fn dispatch(context: Arc<Context>, request: Request, peer: SocketAddr, stop: CancellationToken) -> Response {
     let (parts, body) = request.into_parts();
     if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
-        return reply::text(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header");
+        let mut response = reply::text(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header");
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
     }
     if parts.uri.path() == "*" {
         let is_options = parts.method == axum::http::Method::OPTIONS;
@@ -218,6 +221,7 @@ struct Asked {
 /// Families of endpoints that know of namespaces, to refuse them.
 const NAMESPACED: &[&str] = &[
     "/v1/agent/check",
+    "/v1/agent/health/",
     "/v1/agent/service",
     "/v1/catalog/connect/",
     "/v1/catalog/deregister",
@@ -225,6 +229,7 @@ const NAMESPACED: &[&str] = &[
     "/v1/catalog/node/",
     "/v1/catalog/register",
     "/v1/catalog/service",
+    "/v1/config/",
     "/v1/health/",
     "/v1/kv/",
     "/v1/session/",

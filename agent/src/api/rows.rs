@@ -48,6 +48,10 @@ impl Sieve {
         }
     }
 
+    pub(super) fn filters(&self) -> bool {
+        self.filter.is_some()
+    }
+
     pub(super) fn keeps<R: Serialize>(&self, row: &R) -> bool {
         let Some(filter) = &self.filter else { return true };
         serde_json::to_value(row).is_ok_and(|row| filter.holds(&row))

@@ -413,6 +413,7 @@ async fn the_catalog_tells_of_the_node_itself() {
         ("GET /v1/catalog/node/nope", "null".to_owned()),
         ("GET /v1/catalog/node-services/one", format!(r#"{{"Node":{node},"Services":[{service}]}}"#)),
         ("GET /v1/catalog/node-services/nope", r#"{"Node":null,"Services":null}"#.to_owned()),
+        ("GET /v1/event/list?stale&consistent", "[]".to_owned()),
         ("GET /v1/catalog/service/nope", "[]".to_owned()),
         ("GET /v1/catalog/service/consul?tag=x", "[]".to_owned()),
         ("GET /v1/health/service/consul?passing&tag=main&tag=TWO", entry.clone()),

@@ -63,7 +63,7 @@ async fn a_connection_serves_one_request_after_the_other() {
 async fn a_request_without_a_host_is_none_of_http_1_1() {
     let lab = Lab::new().await;
     let address = serve(&lab).await;
-    let mut stream = connect(address, "GET /v1/status/leader HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    let mut stream = connect(address, "GET /v1/status/leader HTTP/1.1\r\n\r\n").await;
     let answer = read_until(&mut stream, "").await;
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
     assert!(answer.ends_with("400 Bad Request: missing required Host header"), "{answer}");
