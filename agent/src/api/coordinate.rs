@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 use shared::api::coordinate::{Coordinate, CoordinateEntry, DIMENSIONS, DatacenterCoordinates};
 use shared::event::{MemberState, MemberStatus};
 
+use super::body::{self, Fields, Go, Object, TEXT, Way, field};
 use super::error::{Error, Refusal};
 use super::extract::{Call, ReadParams};
 use super::reply::{self, Meta};
@@ -113,68 +113,50 @@ pub(super) async fn datacenters(call: Call, _: Method) -> Result<Response, Refus
     reply::json(&call, &all)
 }
 
-/// An update as it comes in: any number of dimensions can be said.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Update {
-    node: String,
-    segment: String,
-    coord: Option<Place>,
-}
+static UPDATE: Object = Object {
+    name: "CoordinateUpdateRequest",
+    whole: "structs.CoordinateUpdateRequest",
+    way: Way::Along,
+    fields: &[
+        field("Datacenter", TEXT),
+        field("Node", TEXT),
+        field("Segment", TEXT),
+        field("Coord", Go::Object(&PLACE)),
+        field("Token", TEXT),
+    ],
+};
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Place {
-    vec: Option<Vec<f64>>,
-    error: f64,
-    adjustment: f64,
-    height: f64,
-}
-
-const UPDATE_FIELDS: &[&str] = &["datacenter", "node", "segment", "coord", "token"];
-const PLACE_FIELDS: &[&str] = &["vec", "error", "adjustment", "height"];
-
-/// Names of fields in lower case, as Go matches them; one that is none is told in Go's words.
-fn folded(object: serde_json::Value, known: &[&str]) -> Result<serde_json::Value, String> {
-    let serde_json::Value::Object(fields) = object else { return Ok(object) };
-    let mut out = serde_json::Map::new();
-    for (name, value) in fields {
-        let lower = name.to_lowercase();
-        if !known.contains(&lower.as_str()) {
-            return Err(format!("json: unknown field {name:?}"));
-        }
-        let value = if lower == "coord" { folded(value, PLACE_FIELDS)? } else { value };
-        if !value.is_null() {
-            out.insert(lower, value);
-        }
-    }
-    Ok(serde_json::Value::Object(out))
-}
-
-fn read_update(body: &[u8]) -> Result<Update, String> {
-    if body.trim_ascii().is_empty() {
-        return Err("EOF".to_owned());
-    }
-    let value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    serde_json::from_value(folded(value, UPDATE_FIELDS)?).map_err(|error| error.to_string())
-}
+static PLACE: Object = Object {
+    name: "Coordinate",
+    whole: "coordinate.Coordinate",
+    way: Way::Along,
+    fields: &[
+        field("Vec", Go::List("[]float64", &Go::Real)),
+        field("Error", Go::Real),
+        field("Adjustment", Go::Real),
+        field("Height", Go::Real),
+    ],
+};
 
 /// A place in as many dimensions as ours.
-fn to_coordinate(place: Place) -> Result<Coordinate, Error> {
-    let Place { vec, error, adjustment, height } = place;
-    let vec = vec.unwrap_or_default();
-    let vec = <[f64; DIMENSIONS]>::try_from(vec).map_err(|_| Error::Coordinate("incompatible coordinate"))?;
-    Ok(Coordinate { vec, error, adjustment, height })
+fn to_coordinate(place: &Fields) -> Result<Coordinate, Error> {
+    let vec = <[f64; DIMENSIONS]>::try_from(place.reals("Vec"));
+    let vec = vec.map_err(|_| Error::Coordinate("incompatible coordinate"))?;
+    Ok(Coordinate {
+        vec,
+        error: place.real("Error"),
+        adjustment: place.real("Adjustment"),
+        height: place.real("Height"),
+    })
 }
 
 pub(super) async fn update(mut call: Call, _: Method) -> Result<Response, Refusal> {
     check_enabled(&call)?;
-    let body = call.take_body(UPDATE_BYTES_MAX).await?;
-    let update = read_update(&body).map_err(Error::Decode)?;
+    let update = body::take(&mut call, UPDATE_BYTES_MAX, &UPDATE).await?;
     call.check_datacenter()?;
-    let coordinate = to_coordinate(update.coord.ok_or(Error::Coordinate("invalid coordinate"))?)?;
+    let coordinate = to_coordinate(&update.object("Coord").ok_or(Error::Coordinate("invalid coordinate"))?)?;
     // There is one segment: as at Consul's servers, what belongs to no node is forgotten without a word.
-    let node = if update.segment.is_empty() { update.node } else { String::new() };
+    let node = if update.text("Segment").is_empty() { update.text("Node") } else { String::new() };
     if call.context.lan.set_place(node, coordinate).await {
         Ok(reply::empty())
     } else {

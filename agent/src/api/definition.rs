@@ -1,70 +1,102 @@
 //! Bodies of registrations into definitions: which fields there are, and Consul's order of saying what is
 //! wrong. Called by `registration`; registers nothing.
 
+use super::body::{Fields, Go, INT, LISTS, Object, TEXT, TEXT_MAP, TEXTS, Way, also, field};
 use super::error::Error;
-use super::fields::{CHECK_TYPE, Field, Fields, Kind, also, field};
+use super::register::{CONNECT, PROXY};
 use crate::checks::spec::{Check, of_service};
 use crate::config::{Service, meta_fault, weights, with_family};
 use crate::store::command::{CheckStatus, ServiceFields};
 
-const ADDRESS: &[Field] = &[field("Address", Kind::Text), field("Port", Kind::Int)];
-const WEIGHTS: &[Field] = &[field("Passing", Kind::Int), field("Warning", Kind::Int)];
+static ADDRESS: Object = Object {
+    name: "ServiceAddress",
+    whole: "structs.ServiceAddress",
+    way: Way::Along,
+    fields: &[field("Address", TEXT), field("Port", INT)],
+};
+
+static WEIGHTS: Object = Object {
+    name: "Weights",
+    whole: "structs.Weights",
+    way: Way::Along,
+    fields: &[field("Passing", INT), field("Warning", INT)],
+};
 
 /// A check of a service or of its own, beside the first fields, in which they differ.
 macro_rules! check_fields {
     ($($first:expr),*) => {
         &[
             $($first,)*
-            field("Name", Kind::Text),
-            field("Status", Kind::Text),
-            field("Notes", Kind::Text),
-            also("ServiceID", &["service_id"], Kind::Text),
-            also("ScriptArgs", &["args", "script_args"], Kind::Texts),
-            field("HTTP", Kind::Text),
-            field("Header", Kind::Lists),
-            field("Method", Kind::Text),
-            field("Body", Kind::Text),
-            field("TCP", Kind::Text),
-            field("UDP", Kind::Text),
-            field("Interval", Kind::Duration),
-            field("Timeout", Kind::Duration),
-            field("TTL", Kind::Duration),
-            also("DockerContainerID", &["docker_container_id"], Kind::Text),
-            field("Shell", Kind::Text),
-            field("GRPC", Kind::Text),
-            field("GRPCUseTLS", Kind::Bool),
-            also("TLSSkipVerify", &["tls_skip_verify"], Kind::Bool),
-            field("AliasNode", Kind::Text),
-            field("AliasService", Kind::Text),
-            also("DeregisterCriticalServiceAfter", &["deregister_critical_service_after"], Kind::Duration),
-            field("OutputMaxSize", Kind::Int),
-            field("SuccessBeforePassing", Kind::Int),
-            field("FailuresBeforeCritical", Kind::Int),
+            field("Name", TEXT),
+            field("Status", TEXT),
+            field("Notes", TEXT),
+            also("ServiceID", &["service_id"], TEXT),
+            also("ScriptArgs", &["args", "script_args"], TEXTS),
+            field("HTTP", TEXT),
+            field("Header", LISTS),
+            field("Method", TEXT),
+            field("Body", TEXT),
+            field("TCP", TEXT),
+            field("UDP", TEXT),
+            field("Interval", Go::Span),
+            field("Timeout", Go::Span),
+            field("TTL", Go::Span),
+            also("DockerContainerID", &["docker_container_id"], TEXT),
+            field("Shell", TEXT),
+            field("GRPC", TEXT),
+            field("GRPCUseTLS", Go::Flag),
+            also("TLSSkipVerify", &["tls_skip_verify"], Go::Flag),
+            field("AliasNode", TEXT),
+            field("AliasService", TEXT),
+            also("DeregisterCriticalServiceAfter", &["deregister_critical_service_after"], Go::Span),
+            field("OutputMaxSize", INT),
+            field("SuccessBeforePassing", INT),
+            field("FailuresBeforeCritical", INT),
         ]
     };
 }
 
-const CHECK_OF_SERVICE: &[Field] = check_fields!(field("CheckID", Kind::Named("types.CheckID")));
+static CHECK_OF_SERVICE: Object = Object {
+    name: "CheckType",
+    whole: "structs.CheckType",
+    way: Way::Apart,
+    fields: check_fields!(field("CheckID", Go::Text("types.CheckID"))),
+};
 
-pub(super) const CHECK: &[Field] = check_fields!(field("ID", Kind::Named("types.CheckID")), field("Token", Kind::Text));
+/// Go reads it, as a service, into a struct that has no name.
+pub(super) static CHECK: Object = Object {
+    name: "",
+    whole: "structs.CheckDefinition",
+    way: Way::Apart,
+    fields: check_fields!(field("ID", Go::Text("types.CheckID")), field("Token", TEXT)),
+};
 
-pub(super) const SERVICE: &[Field] = &[
-    field("ID", Kind::Text),
-    field("Name", Kind::Text),
-    field("Kind", Kind::Named("structs.ServiceKind")),
-    field("Tags", Kind::Texts),
-    field("Address", Kind::Text),
-    also("TaggedAddresses", &["tagged_addresses"], Kind::NamedBlocks("structs.ServiceAddress", ADDRESS)),
-    field("Meta", Kind::Map),
-    field("Port", Kind::Int),
-    field("Check", Kind::Block(CHECK_TYPE, CHECK_OF_SERVICE)),
-    field("Checks", Kind::Blocks(CHECK_TYPE, CHECK_OF_SERVICE)),
-    field("Weights", Kind::Block("structs.Weights", WEIGHTS)),
-    field("Token", Kind::Text),
-    also("EnableTagOverride", &["enable_tag_override"], Kind::Bool),
-    field("Proxy", Kind::Any),
-    field("Connect", Kind::Any),
-];
+pub(super) static SERVICE: Object = Object {
+    name: "",
+    whole: "structs.ServiceDefinition",
+    way: Way::Apart,
+    fields: &[
+        field("ID", TEXT),
+        field("Name", TEXT),
+        field("Kind", Go::Text("structs.ServiceKind")),
+        field("Tags", TEXTS),
+        field("Address", TEXT),
+        also(
+            "TaggedAddresses",
+            &["tagged_addresses"],
+            Go::Map("map[string]structs.ServiceAddress", &Go::Object(&ADDRESS)),
+        ),
+        field("Meta", TEXT_MAP),
+        field("Port", INT),
+        field("Check", Go::Object(&CHECK_OF_SERVICE)),
+        field("Checks", Go::List("structs.CheckTypes", &Go::Object(&CHECK_OF_SERVICE))),
+        field("Weights", Go::Object(&WEIGHTS)),
+        field("Token", TEXT),
+        also("EnableTagOverride", &["enable_tag_override"], Go::Flag),
+        field("Proxy", Go::Object(&PROXY)),
+        field("Connect", Go::Object(&CONNECT)),
+    ],
+};
 
 fn wrong(text: impl Into<String>) -> Error {
     Error::Definition(text.into())
@@ -84,18 +116,18 @@ pub(super) fn service(fields: &Fields) -> Result<Service, Error> {
             return Err(wrong(format!("{key} cannot be given: the service mesh is not built")));
         }
     }
-    let weights = match fields.block("Weights") {
+    let weights = match fields.object("Weights") {
         None => (1, 1),
-        Some(given) => weights(given.int("Passing"), given.int("Warning"))
+        Some(given) => weights(given.number("Passing"), given.number("Warning"))
             .map_err(|fault| wrong(format!("Invalid Weights: {fault}")))?,
     };
-    let meta = fields.map("Meta");
+    let meta = fields.text_map("Meta");
     if let Some(fault) = meta_fault(&meta) {
         return Err(wrong(format!("Invalid Service Meta: {fault}")));
     }
     let port = port(fields, "Port")?;
     let mut tagged = std::collections::BTreeMap::new();
-    for (tag, one) in fields.named_blocks("TaggedAddresses") {
+    for (tag, one) in fields.named_objects("TaggedAddresses") {
         tagged.insert(tag, (one.text("Address"), self::port(&one, "TaggedAddresses.Port")?));
     }
     let service = ServiceFields {
@@ -115,17 +147,17 @@ pub(super) fn service(fields: &Fields) -> Result<Service, Error> {
 }
 
 fn port(fields: &Fields, name: &'static str) -> Result<u16, Error> {
-    let given = fields.int("Port");
+    let given: i64 = fields.number("Port");
     u16::try_from(given).map_err(|_| wrong(format!("Invalid {name}: {given} is no port, they are 0 to 65535")))
 }
 
 /// The single one first, unless it is left empty.
 fn checks_of(fields: &Fields) -> Result<Vec<Check>, Error> {
-    let single = fields.block("Check").map(|given| (check(&given), given)).filter(|(read, given)| {
+    let single = fields.object("Check").map(|given| (check(&given), given)).filter(|(read, given)| {
         // What is none of a status or a duration is no reason to leave a block out.
         !read.is_empty() || !given.text("Status").is_empty() || given.is_some_negative()
     });
-    let others = fields.blocks("Checks").into_iter().map(|given| (check(&given), given));
+    let others = fields.objects("Checks").into_iter().map(|given| (check(&given), given));
     let all: Vec<_> = single.into_iter().chain(others).collect();
     for (read, _) in &all {
         if let Some(fault) = read.fault() {
@@ -194,8 +226,8 @@ fn check(fields: &Fields) -> Check {
         timeout: fields.duration("Timeout"),
         ttl: fields.duration("TTL"),
         deregister_critical_service_after: fields.duration("DeregisterCriticalServiceAfter"),
-        output_max_size: fields.int("OutputMaxSize"),
-        success_before_passing: fields.int("SuccessBeforePassing"),
-        failures_before_critical: fields.int("FailuresBeforeCritical"),
+        output_max_size: fields.number("OutputMaxSize"),
+        success_before_passing: fields.number("SuccessBeforePassing"),
+        failures_before_critical: fields.number("FailuresBeforeCritical"),
     }
 }

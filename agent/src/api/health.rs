@@ -1,6 +1,7 @@
 //! `/v1/health/…`
 
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::catalog::{has_tags, mark_cached};
 use super::convert;
@@ -61,18 +62,25 @@ pub(super) async fn service(call: Call, _: Method) -> Result<Response, Refusal> 
         tag: tags.first().cloned(),
         passing_only: *passing_only.as_ref().unwrap_or(&false),
     };
-    let draw = |answer, sieve: &Sieve| {
-        let Answer::Health(mut instances) = answer else { return None };
-        sieve.sort(&mut instances, |instance| &instance.node.fields.name);
-        let tagged = instances.iter().filter(|instance| has_tags(&tags, &instance.service.fields.tags));
-        sieve.rows(tagged.map(convert::entry))
-    };
+    let draw = |answer, sieve: &Sieve| draw_instances(answer, &tags, sieve);
     let question = Question { look: "health", query, shape: Some(&INSTANCE), by_meta: true, draw: &draw };
     let mut response = call.rows(params, question).await?;
     // Consul looks at it last.
     passing_only?;
     mark_cached(&call, &mut response);
     Ok(response)
+}
+
+fn draw_instances(answer: Answer, tags: &[String], sieve: &Sieve) -> Option<Bytes> {
+    let Answer::Health(mut instances) = answer else { return None };
+    sieve.sort(&mut instances, |instance| &instance.node.fields.name);
+    let tagged = instances.iter().filter(|instance| has_tags(tags, &instance.service.fields.tags));
+    sieve.rows(tagged.map(convert::entry))
+}
+
+/// The body for whoever asks for nothing more: what a bench weighs.
+pub fn plain_instances(answer: Answer) -> Option<Bytes> {
+    draw_instances(answer, &[], &Sieve::default())
 }
 
 /// Nothing here speaks for the mesh.

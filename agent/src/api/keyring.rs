@@ -3,9 +3,9 @@
 //! Only a server is in both pools, whose keys change in step: a client refuses.
 
 use axum::response::Response;
-use serde::Deserialize;
 use shared::api::operator::KeyringResponse;
 
+use super::body::{self, Go, Object, TEXT, Way, field};
 use super::error::{Error, Refusal};
 use super::extract::Call;
 use super::reply;
@@ -19,14 +19,17 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// Consul's limit of how many others an answer goes over.
 const RELAYS_MAX: i64 = 5;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Body {
-    key: String,
-}
-
-/// Fields of the body, in lower case, as Go matches them; all but the key are Consul's own.
-const FIELDS: &[&str] = &["key", "token", "relayfactor", "localonly"];
+static BODY: Object = Object {
+    name: "keyringArgs",
+    whole: "agent.keyringArgs",
+    way: Way::Along,
+    fields: &[
+        field("Key", TEXT),
+        field("Token", TEXT),
+        field("RelayFactor", Go::Whole("uint8", 0, u8::MAX as i128)),
+        field("LocalOnly", Go::Flag),
+    ],
+};
 
 pub(super) async fn keyring(mut call: Call, method: Method) -> Result<Response, Refusal> {
     let action = match method {
@@ -37,8 +40,11 @@ pub(super) async fn keyring(mut call: Call, method: Method) -> Result<Response, 
     };
     let mut key = String::new();
     if action != KeyAction::List {
-        let body = call.take_body(BODY_BYTES_MAX).await?;
-        key = read_key(&body).map_err(|why| Error::BadRequest(format!("Request decode failed: {why}")))?;
+        let body = body::take(&mut call, BODY_BYTES_MAX, &BODY).await.map_err(|error| match error {
+            Error::Decode(_) => Error::BadRequest(error.to_string()),
+            other => other,
+        })?;
+        key = body.text("Key");
     }
     let relay_factor = relay_factor(&call).map_err(Error::BadRequest)?;
     let local_only = local_only(&call, action == KeyAction::List).map_err(Error::BadRequest)?;
@@ -103,27 +109,6 @@ fn error_text(responses: &[KeyringResponse]) -> Option<String> {
     Some(format!("{head}\n{lines}\n"))
 }
 
-fn read_key(body: &[u8]) -> Result<String, String> {
-    if body.trim_ascii().is_empty() {
-        return Err("EOF".to_owned());
-    }
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(|error| match error.is_eof() {
-        true => "unexpected EOF".to_owned(),
-        false => error.to_string(),
-    })?;
-    let serde_json::Value::Object(fields) = value else { return Err("the body is no JSON object".to_owned()) };
-    let mut lower = serde_json::Map::new();
-    for (name, value) in fields {
-        if !FIELDS.contains(&name.to_lowercase().as_str()) {
-            return Err(format!("json: unknown field {name:?}"));
-        }
-        lower.insert(name.to_lowercase(), value);
-    }
-    serde_json::from_value(serde_json::Value::Object(lower))
-        .map(|body: Body| body.key)
-        .map_err(|_| "json: cannot unmarshal a value that is no string into Go struct field keyringArgs.Key".to_owned())
-}
-
 fn relay_factor(call: &Call) -> Result<u8, String> {
     let Some(text) = call.params.given("relay-factor") else { return Ok(0) };
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -178,16 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_as_go_reads_it() {
+    fn a_body_is_a_key() {
         let check = |body: &str, expected: Result<&str, &str>| {
-            assert_eq!(read_key(body.as_bytes()), expected.map(str::to_owned).map_err(str::to_owned), "{body}");
+            let read = body::read(body.as_bytes(), &BODY).map(|body| body.text("Key"));
+            assert_eq!(read, expected.map(str::to_owned).map_err(str::to_owned), "{body}");
         };
-        check(r#"{"Key":"a"}"#, Ok("a"));
-        check(r#"{"kEY":"a","Token":"x"}"#, Ok("a"));
+        check(r#"{"kEY":"a","Token":"x","RelayFactor":5,"LocalOnly":false}"#, Ok("a"));
         check("{}", Ok(""));
         check("", Err("EOF"));
-        check("[", Err("unexpected EOF"));
         check(r#"{"Kex":1}"#, Err(r#"json: unknown field "Kex""#));
-        assert!(read_key(br#"{"Key":1}"#).is_err());
+        let wrong = "json: cannot unmarshal number 300 into Go struct field keyringArgs.RelayFactor of type uint8";
+        check(r#"{"RelayFactor":300}"#, Err(wrong));
     }
 }

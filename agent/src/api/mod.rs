@@ -18,7 +18,6 @@ mod definition;
 mod error;
 mod event;
 mod extract;
-mod fields;
 mod health;
 mod host;
 mod json;
@@ -57,6 +56,7 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderName, HeaderValue};
 use futures_util::future::BoxFuture;
 
+pub use self::health::plain_instances;
 use self::router::{Endpoint, Method, endpoints};
 pub use self::server::serve;
 use crate::backend::Backend;

@@ -3,16 +3,24 @@
 
 use axum::response::Response;
 
+use super::body::{self, Object, TEXT, Way, field};
 use super::definition;
 use super::error::{Error, Refusal};
 use super::extract::Call;
-use super::fields::{self, Field, Kind, field};
 use super::reply;
 use super::router::Method;
 use crate::local::{Local, Refused};
 use crate::store::command::CheckStatus;
 
-const UPDATE: &[Field] = &[field("Status", Kind::Text), field("Output", Kind::Text)];
+/// Far more than a definition needs; every server keeps what is registered.
+const BYTES_MAX: usize = 1024 * 1024;
+
+static UPDATE: Object = Object {
+    name: "checkUpdate",
+    whole: "agent.checkUpdate",
+    way: Way::Along,
+    fields: &[field("Status", TEXT), field("Output", TEXT)],
+};
 
 /// Does it where disks may be waited for.
 async fn apart<T: Send + 'static>(call: &Call, work: impl FnOnce(&Local) -> T + Send + 'static) -> Result<T, Error> {
@@ -20,7 +28,7 @@ async fn apart<T: Send + 'static>(call: &Call, work: impl FnOnce(&Local) -> T + 
 }
 
 pub(super) async fn register_service(mut call: Call, _: Method) -> Result<Response, Refusal> {
-    let fields = fields::take(&mut call, definition::SERVICE, "structs.ServiceDefinition").await?;
+    let fields = body::take(&mut call, BYTES_MAX, &definition::SERVICE).await?;
     let service = definition::service(&fields)?;
     let replaced = call.params.get("replace-existing-checks").is_some_and(|value| matches!(value, "" | "true"));
     apart(&call, move |local| local.register_service(service, replaced)).await??;
@@ -69,7 +77,7 @@ async fn maintain(call: &Call, service: Option<String>) -> Result<Response, Refu
 }
 
 pub(super) async fn register_check(mut call: Call, _: Method) -> Result<Response, Refusal> {
-    let fields = fields::take(&mut call, definition::CHECK, "structs.CheckDefinition").await?;
+    let fields = body::take(&mut call, BYTES_MAX, &definition::CHECK).await?;
     let check = definition::check_of_its_own(&fields)?;
     apart(&call, move |local| local.register_check(check)).await??;
     Ok(reply::empty())
@@ -100,7 +108,7 @@ pub(super) async fn fail(call: Call, _: Method) -> Result<Response, Refusal> {
 }
 
 pub(super) async fn update(mut call: Call, _: Method) -> Result<Response, Refusal> {
-    let fields = fields::take(&mut call, UPDATE, "agent.checkUpdate").await?;
+    let fields = body::take(&mut call, BYTES_MAX, &UPDATE).await?;
     let given = fields.text("Status");
     let status = definition::status(&given).flatten();
     let status = status.ok_or_else(|| Error::Definition(format!("Invalid check status: '{given}'")))?;

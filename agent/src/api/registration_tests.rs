@@ -27,6 +27,10 @@ async fn services_that_cannot_be_are_refused_in_the_reference_s_words() {
     };
     refused(r#""Name":"""#, 400, "Missing service name").await;
     refused(r#""Bogus":1"#, 400, r#"Request decode failed: json: unknown field "Bogus""#).await;
+    refused(r#""Port":"x","Check":{"Bogus":1}"#, 400, r#"Request decode failed: json: unknown field "Bogus""#).await;
+    let deep = format!(r#""Tags":{}"#, "[".repeat(100_000));
+    refused(&deep, 400, "Request decode failed: invalid character '[' exceeded max depth").await;
+    refused(r#""Port":1,"Proxy":{"Bogus":1}"#, 400, r#"Request decode failed: json: unknown field "Bogus""#).await;
     let port = "Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int";
     refused(r#""Port":"80""#, 400, port).await;
     refused(r#""Port":70000"#, 400, "Invalid Port: 70000 is no port, they are 0 to 65535").await;

@@ -10,6 +10,7 @@ use axum::http::header::{CONNECTION, HOST, HeaderValue};
 use axum::http::{StatusCode, Version};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
+use shared::quote;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Refusal};
@@ -80,7 +81,11 @@ enum Route {
 fn route(path: &str) -> Route {
     let clean = clean(path);
     if clean != path {
-        return Route::Redirect(clean);
+        // As Go, straight to the slash that the path lacks.
+        return match route(&clean) {
+            Route::Redirect(further) => Route::Redirect(further),
+            _ => Route::Redirect(clean),
+        };
     }
     if path == "/" {
         return Route::Root;
@@ -132,14 +137,8 @@ fn escape_path(path: &str) -> String {
     out
 }
 
-/// Go's `unicode.IsPrint` for a whole path: letters, marks, numbers, punctuation, symbols, blanks.
 fn is_printable(path: &str) -> bool {
-    path.chars().all(|c| match c {
-        ' '..='~' => true,
-        c if c.is_ascii() => false,
-        // A string's debug form escapes just the characters that Go calls unprintable.
-        c => format!("a{c}").escape_debug().count() == 2,
-    })
+    path.chars().all(quote::is_printable)
 }
 
 /// Answers one request.
@@ -324,7 +323,8 @@ mod tests {
         check("/v1/kv/", "/v1/kv/ []");
         check("/v1/kv/a/b/", "/v1/kv/ [a/b/]");
         check("/v1/kv//a", "301 /v1/kv/a");
-        check("/v1/kv/a/..", "301 /v1/kv");
+        check("/v1/kv/a/..", "301 /v1/kv/");
+        check("/v1/kv/.", "301 /v1/kv/");
         check("/v1/catalog/node", "301 /v1/catalog/node/");
         check("/v1/catalog/nodes", "/v1/catalog/nodes []");
         check("/v1/catalog/node/x/y", "/v1/catalog/node/ [x/y]");

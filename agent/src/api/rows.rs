@@ -34,6 +34,7 @@ pub(super) struct Question<'a> {
 }
 
 /// What of an answer is told, and in which order.
+#[derive(Default)]
 pub(super) struct Sieve {
     filter: Option<Filter>,
     near: Option<Near>,

@@ -5,31 +5,31 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::body::{Go, Object, TEXT};
+use super::body::{Fields, Go, LISTS, Object, TEXT, TEXTS, Way, field};
 
 pub(super) static DEFINITION: Object = Object {
     name: "HealthCheckDefinition",
     whole: "struct { Interval interface {}; Timeout interface {}; DeregisterCriticalServiceAfter interface {}; TTL interface {}; *structs.Alias }",
-    apart: true,
+    way: Way::Loose,
     fields: &[
-        ("Interval", Go::Any),
-        ("OutputMaxSize", Go::Whole("uint", 0, i64::MAX)),
-        ("Timeout", Go::Any),
-        ("DeregisterCriticalServiceAfter", Go::Any),
-        ("HTTP", TEXT),
-        ("TLSSkipVerify", Go::Flag),
-        ("Header", Go::Map("map[string][]string", &Go::List("[]string", &TEXT))),
-        ("Method", TEXT),
-        ("Body", TEXT),
-        ("TCP", TEXT),
-        ("ScriptArgs", Go::List("[]string", &TEXT)),
-        ("DockerContainerID", TEXT),
-        ("Shell", TEXT),
-        ("GRPC", TEXT),
-        ("GRPCUseTLS", Go::Flag),
-        ("AliasNode", TEXT),
-        ("AliasService", TEXT),
-        ("TTL", Go::Any),
+        field("Interval", Go::Span),
+        field("OutputMaxSize", Go::Whole("uint", 0, u64::MAX as i128)),
+        field("Timeout", Go::Span),
+        field("DeregisterCriticalServiceAfter", Go::Span),
+        field("HTTP", TEXT),
+        field("TLSSkipVerify", Go::Flag),
+        field("Header", LISTS),
+        field("Method", TEXT),
+        field("Body", TEXT),
+        field("TCP", TEXT),
+        field("ScriptArgs", TEXTS),
+        field("DockerContainerID", TEXT),
+        field("Shell", TEXT),
+        field("GRPC", TEXT),
+        field("GRPCUseTLS", Go::Flag),
+        field("AliasNode", TEXT),
+        field("AliasService", TEXT),
+        field("TTL", Go::Span),
     ],
 };
 
@@ -41,29 +41,23 @@ pub(super) struct Works {
     pub(super) definition: String,
 }
 
-/// Reads what [`DEFINITION`] let through.
-pub(super) fn read(given: Option<&Map<String, Value>>) -> Result<Works, String> {
-    let Some(given) = given else { return Ok(Works::default()) };
+/// Puts what [`DEFINITION`] let through in Consul's form.
+pub(super) fn read(given: Option<&Fields>) -> Works {
+    let Some(given) = given else { return Works::default() };
     let mut told = Map::new();
     // Consul writes the fields in this order.
-    for (name, _) in DEFINITION.fields {
-        let Some(value) = given.get(*name) else { continue };
-        let value = match *name {
-            "TTL" => nanos(value)?.into(),
-            "Interval" | "Timeout" | "DeregisterCriticalServiceAfter" => match nanos(value)? {
-                0 => continue,
-                nanos => duration(nanos).into(),
-            },
-            "Header" => sorted(value),
+    for field in DEFINITION.fields {
+        let Some(value) = given.get(field.name).filter(|value| !is_nothing(value)) else { continue };
+        let value = match (field.name, value.as_i64()) {
+            ("Interval" | "Timeout" | "DeregisterCriticalServiceAfter", Some(nanos)) => duration(nanos).into(),
+            ("Header", _) => sorted(value),
             _ => value.clone(),
         };
-        if !is_nothing(&value) {
-            told.insert((*name).to_owned(), value);
-        }
+        told.insert(field.name.to_owned(), value);
     }
     let kind = kind(&told);
     let definition = if told.is_empty() { String::new() } else { Value::Object(told).to_string() };
-    Ok(Works { kind, definition })
+    Works { kind, definition }
 }
 
 fn is_nothing(value: &Value) -> bool {
@@ -99,29 +93,6 @@ fn kind(told: &Map<String, Value>) -> &'static str {
     }
 }
 
-/// A duration of Go's as text, or nanoseconds; what is neither is none.
-fn nanos(value: &Value) -> Result<i64, String> {
-    match value {
-        Value::String(text) => {
-            let (is_negative, size) = match text.strip_prefix('-') {
-                Some(size) => (true, size),
-                None => (false, text.as_str()),
-            };
-            let size = shared::duration::parse(size).map_err(|_| format!("time: invalid duration {text:?}"))?;
-            let size = i64::try_from(size.as_nanos()).map_err(|_| format!("time: invalid duration {text:?}"))?;
-            Ok(if is_negative { -size } else { size })
-        }
-        Value::Number(number) => Ok(number.as_i64().unwrap_or_else(|| whole(number.as_f64().unwrap_or_default()))),
-        _ => Ok(0),
-    }
-}
-
-/// Go drops what is behind the point.
-#[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and a fraction is to be dropped")]
-fn whole(number: f64) -> i64 {
-    number as i64
-}
-
 fn duration(nanos: i64) -> String {
     let size = shared::duration::format(Duration::from_nanos(nanos.unsigned_abs()));
     if nanos < 0 { format!("-{size}") } else { size }
@@ -140,10 +111,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::body;
 
     #[track_caller]
     fn check(given: Value, kind: &'static str, definition: &str) {
-        let told = read(given.as_object());
+        let told = body::read(given.to_string().as_bytes(), &DEFINITION).map(|fields| read(Some(&fields)));
         assert_eq!(told, Ok(Works { kind, definition: definition.to_owned() }), "{given}");
     }
 
@@ -169,7 +141,6 @@ mod tests {
             r#"{"ScriptArgs":["a"],"DockerContainerID":"x"}"#,
         );
         check(json!({"HTTP": "", "Interval": "0s", "TLSSkipVerify": false}), "", "");
-        check(json!({}), "", "");
-        assert_eq!(read(json!({"Interval": "bad"}).as_object()), Err("time: invalid duration \"bad\"".to_owned()));
+        check(json!({"Bogus": 1}), "", "");
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::event::{CheckEvent, ServiceEvent};
+use shared::quote::Quoted;
 use tracing::{debug, error, info, warn};
 
 use super::files::{Files, Found, State};
@@ -37,12 +38,12 @@ pub enum Refused {
     )]
     Scripts,
     /// For a check of it.
-    #[error("ServiceID {0:?} does not exist")]
+    #[error("ServiceID {} does not exist", Quoted(.0))]
     NoService(String),
     /// For maintenance of it.
-    #[error("No service registered with ID {0:?}")]
+    #[error("No service registered with ID {}", Quoted(.0))]
     Unregistered(String),
-    #[error("CheckID {0:?} does not have associated TTL")]
+    #[error("CheckID {} does not have associated TTL", Quoted(.0))]
     NoTtl(String),
     #[error("failed to persist {0:?}: {1}")]
     Unwritten(String, io::Error),

@@ -1,7 +1,7 @@
 //! One connection of a TCP check, and one question of a UDP check.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
@@ -32,13 +32,21 @@ async fn within<T>(limit: Duration, address: &str, work: impl Future<Output = Re
     timeout(limit, work).await.unwrap_or_else(|_| Err(format!("dial tcp {address}: i/o timeout")))
 }
 
-/// The addresses of `host:port`, in Go's words where there are none.
+/// The addresses of `host:port`, in Go's words where there are none. No host is this one.
 async fn places(address: &str) -> Result<Vec<SocketAddr>, String> {
+    let wrong = |what: &str, why: &str| Err(format!("dial tcp: address {what}: {why}"));
     let Some((host, port)) = address.rsplit_once(':') else {
-        return Err(format!("dial tcp: address {address}: missing port in address"));
+        return wrong(address, "missing port in address");
     };
-    if port.parse::<u16>().is_err() {
-        return Err(format!("dial tcp: address {address}: unknown port"));
+    if host.contains(':') && !host.starts_with('[') {
+        return wrong(address, "too many colons in address");
+    }
+    let Ok(number) = port.parse::<u16>() else {
+        let is_number = port.parse::<i64>().is_ok();
+        return if is_number { wrong(port, "invalid port") } else { wrong(address, "unknown port") };
+    };
+    if host.is_empty() {
+        return Ok(vec![(Ipv4Addr::LOCALHOST, number).into(), (Ipv6Addr::LOCALHOST, number).into()]);
     }
     let missing = || format!("dial tcp: lookup {host}: no such host");
     let found: Vec<_> = lookup_host(address).await.map_err(|_| missing())?.collect();

@@ -16,8 +16,8 @@ use super::clients::words;
 use super::tail::Tail;
 use crate::store::command::CheckStatus;
 
-/// Read at once.
-const CHUNK: usize = 4096;
+/// Read at once: what a pipe holds.
+const CHUNK: usize = 64 * 1024;
 
 pub(in crate::checks) async fn run(
     id: &str,
@@ -33,16 +33,16 @@ pub(in crate::checks) async fn run(
         }
     };
     let group = Group(child.id());
+    let mut printed = Tail::new(output_max);
     let ended = timeout(limit, async {
-        let mut printed = Tail::new(output_max);
         let (read, exit) = tokio::join!(read(output, &mut printed), child.wait());
-        (printed, read.and(exit))
+        read.and(exit)
     });
     let ended = ended.await;
     // What the script left running would hold its output open for ever.
     drop(group);
     match ended {
-        Ok((printed, Ok(exit))) => {
+        Ok(Ok(exit)) => {
             let status = match exit.code() {
                 Some(0) => CheckStatus::Passing,
                 Some(1) => CheckStatus::Warning,
@@ -50,11 +50,15 @@ pub(in crate::checks) async fn run(
             };
             (status, printed.told())
         }
-        Ok((_, Err(problem))) => (CheckStatus::Critical, problem.to_string()),
+        Ok(Err(problem)) => (CheckStatus::Critical, problem.to_string()),
         Err(_) => {
             let span = shared::duration::format(limit);
             warn!(target: "agent", check = %id, timeout = %span, "Timed out running check");
-            (CheckStatus::Critical, format!("Timed out ({span}) running check"))
+            let late = format!("Timed out ({span}) running check");
+            match printed.told() {
+                nothing if nothing.is_empty() => (CheckStatus::Critical, late),
+                told => (CheckStatus::Critical, format!("{late}\n\n{told}")),
+            }
         }
     }
 }
@@ -98,7 +102,7 @@ impl Drop for Group {
 
 /// Until nobody holds the pipe any more.
 async fn read(mut from: pipe::Receiver, into: &mut Tail) -> io::Result<()> {
-    let mut chunk = [0; CHUNK];
+    let mut chunk = vec![0; CHUNK];
     loop {
         let count = from.read(&mut chunk).await?;
         if count == 0 {
@@ -128,6 +132,12 @@ mod tests {
         check("kill -9 $$", LONG, Critical, "").await;
         check("printf 0123456789", LONG, Passing, "Captured 8 of 10 bytes\n...\n23456789").await;
         check("sleep 60", Duration::from_millis(50), Critical, "Timed out (50ms) running check").await;
+        let flood = "Captured 8 of 5000000 bytes\n...\ny\ny\ny\ny\n";
+        check("yes | head -c 5000000", LONG, Passing, flood).await;
+        let (late, limit) = ("Timed out (3s) running check\n\nsaid\n", Duration::from_secs(3));
+        let goes_on = check("echo said; sleep 600", limit, Critical, late);
+        let leaves_behind = check("sleep 600 & echo said", limit, Critical, late);
+        tokio::join!(goes_on, leaves_behind);
     }
 
     #[tokio::test]

@@ -96,7 +96,10 @@ async fn tcp_passes_where_somebody_listens() {
     assert_eq!(said, (Critical, format!("dial tcp {dead}: connect: connection refused")));
     let said = connect::tcp("bad", LONG).await;
     assert_eq!(said, (Critical, "dial tcp: address bad: missing port in address".to_owned()));
-    check(&connect::tcp("127.0.0.1:http?", LONG).await, Critical, "unknown port");
+    check(&connect::tcp("127.0.0.1:http?", LONG).await, Critical, "address 127.0.0.1:http?: unknown port");
+    check(&connect::tcp("127.0.0.1:99999", LONG).await, Critical, "dial tcp: address 99999: invalid port");
+    check(&connect::tcp("::1:80", LONG).await, Critical, "dial tcp: address ::1:80: too many colons in address");
+    check(&connect::tcp(&format!(":{}", fine.port()), LONG).await, Passing, "Success");
     assert!(tasks.end(LONG).await);
 }
 
