@@ -222,6 +222,12 @@ impl Backend {
         reply(self.carry(Asker::Anyone, Asked::read(query, options), None).await?.told()?)
     }
 
+    /// Whether a stale read would find the answer that had `index` again: then how long no leader was
+    /// known, in milliseconds. None where only a read can tell.
+    pub fn still(&self, query: &Query, index: u64) -> Option<u64> {
+        self.own.as_ref()?.still(query, index)
+    }
+
     /// The same as bytes, drawn once for all who ask for the same `key`: one key, one query, one drawing.
     pub async fn read_page(
         &self,

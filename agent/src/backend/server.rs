@@ -239,6 +239,11 @@ impl Server {
         Seen { peers: peers.into_iter().map(peer).collect(), leader }
     }
 
+    pub(super) fn still(&self, query: &Query, index: u64) -> Option<u64> {
+        let is_same = self.has_state() && self.raft.store().index(query) == index;
+        is_same.then(|| self.contact().1)
+    }
+
     fn answer(&self, query: &Query) -> Reply {
         let (index, answer) = self.raft.store().query(query);
         let (known_leader, last_contact_ms) = self.contact();

@@ -112,6 +112,19 @@ async fn who_was_told_that_a_node_is_not_there_waits_for_it_to_come() {
 }
 
 #[tokio::test]
+async fn an_answer_is_still_good_until_its_index_moves() {
+    let server = Server::alone().await;
+    let (index, _) = server.backend.write(set("k", "1")).await.expect("written");
+    assert_eq!(server.backend.still(&get("k"), index), Some(0));
+    assert_eq!(server.backend.still(&get("k"), index - 1), None);
+    server.backend.write(set("other", "1")).await.expect("written");
+    assert_eq!(server.backend.still(&get("k"), index), Some(0));
+    server.backend.write(set("k", "2")).await.expect("written");
+    assert_eq!(server.backend.still(&get("k"), index), None);
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_server_is_removed_by_its_name_and_one_that_is_none_is_refused() {
     let server = Server::alone().await;
     for (peer, text) in [

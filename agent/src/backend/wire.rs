@@ -236,6 +236,7 @@ mod tests {
         check_ask(Asked::RemovePeer(PeerName::Id(text("i"))), "010104000169");
         check_ask(Asked::RemovePeer(PeerName::Address(text("a"))), "010104010161");
         check_ask(Asked::Health, "010105");
+        check_ask(read(Query::AtAddress { address: [10, 0, 0, 1].into() }), "0101000e000a00000102ac0205");
     }
 
     #[test]

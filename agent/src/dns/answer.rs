@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use rand::{Rng, RngCore};
 
-use super::record::{Data, Record, Soa, fqdn};
+use super::domain::Name;
+use super::record::{Data, Record, Soa};
 use super::request::Request;
 use super::wire::{self, Code, Response, Transport, UDP_SIZE_MIN};
 use crate::store::command::CheckStatus;
-use crate::store::query::{InstanceHealth, Node, NodeHealth, NodeServices};
+use crate::store::query::{InstanceHealth, Node, NodeServices};
 
 /// Consul: NS answers name no more servers than this.
 const NAME_SERVERS_MAX: usize = 3;
@@ -24,12 +25,8 @@ const TCP_ANSWERS_MAX: usize = 2048;
 const TCP_SRV_MAX: usize = 640;
 /// The least that an answer takes: a pointer, ten fixed bytes, an address.
 const ANSWER_SIZE_MIN: usize = 16;
-/// The most that an address takes beside the name of its owner.
-const ANSWER_SIZE_MAX: usize = 28;
 /// Consul: kept free of 512 bytes when the number of answers was cut.
 const COUNTED_SPARE: usize = 7;
-/// Header, question, and EDNS with a client's subnet.
-const HEAD_SIZE_MAX: usize = 12 + 259 + 11 + 24;
 
 /// What the configuration says of answers. TTLs are seconds.
 #[derive(Clone, Debug)]
@@ -83,14 +80,14 @@ impl Ask<'_> {
         let Some(found) = found else { return self.no_such_name() };
         let mut response = authoritative(Code::NoError);
         if kind != RecordType::TXT {
-            response.answers = self.node_records(&found.node, kind, &self.request.name, self.rules.node_ttl);
+            self.node_records(&found.node, kind, &self.request.name, &mut response.answers);
         }
-        let meta = self.meta(&found.node, &self.request.name, self.rules.node_ttl);
-        match kind {
-            RecordType::ANY | RecordType::TXT => response.answers.extend(meta),
-            _ if self.rules.node_meta_txt => response.additionals.extend(meta),
-            _ => {}
-        }
+        let section = match kind {
+            RecordType::ANY | RecordType::TXT => &mut response.answers,
+            _ if self.rules.node_meta_txt => &mut response.additionals,
+            _ => return response,
+        };
+        self.meta(&found.node, &self.request.name, self.rules.node_ttl, section);
         response
     }
 
@@ -101,17 +98,16 @@ impl Ask<'_> {
     }
 
     pub(super) fn service(&self, service: &str, instances: &[InstanceHealth], dice: &mut dyn RngCore) -> Response {
-        let up: Vec<&InstanceHealth> = instances.iter().filter(|instance| self.serves(instance)).collect();
-        if up.is_empty() {
+        let mut drawn = Drawn::new(instances, self.rules.only_passing, dice).peekable();
+        if drawn.peek().is_none() {
             return self.no_such_name();
         }
         let ttl = self.rules.service_ttl(service);
         let mut response = authoritative(Code::NoError);
-        let shuffled = Shuffled { rest: up, dice };
         if self.request.kind == RecordType::SRV {
-            self.service_locations(shuffled, ttl, &mut response);
+            self.service_locations(drawn, ttl, &mut response);
         } else {
-            self.service_addresses(shuffled, ttl, &mut response);
+            self.service_addresses(drawn, ttl, &mut response);
         }
         if response.answers.is_empty() && !response.truncated {
             response.authorities.push(self.soa());
@@ -131,9 +127,8 @@ impl Ask<'_> {
 
     pub(super) fn name_servers(&self, servers: &[InstanceHealth], dice: &mut dyn RngCore) -> Response {
         let mut response = authoritative(Code::NoError);
-        let Some(owner) = fqdn(self.domain) else { return response };
-        let up = servers.iter().filter(|server| self.serves(server)).collect();
-        for server in (Shuffled { rest: up, dice }) {
+        let Some(owner) = Name::of(&[self.domain]) else { return response };
+        for server in Drawn::new(servers, self.rules.only_passing, dice) {
             let node = &server.node;
             let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
             if !node.fields.name.chars().all(is_valid) {
@@ -143,7 +138,7 @@ impl Ask<'_> {
                 continue;
             };
             let ttl = self.rules.node_ttl;
-            response.additionals.extend(self.node_records(node, RecordType::ANY, &name, ttl));
+            self.node_records(node, RecordType::ANY, &name, &mut response.additionals);
             response.answers.push(Record { owner: owner.clone(), ttl, data: Data::Ns(name) });
             if response.answers.len() == NAME_SERVERS_MAX {
                 break;
@@ -155,7 +150,7 @@ impl Ask<'_> {
     /// Consul: the address is given whatever kind of record was asked for, and the name in lower case
     /// and under the first domain. `before` is the name up to the domain.
     pub(super) fn address(&self, before: &str, ip: Option<IpAddr>) -> Response {
-        let owner = fqdn(&format!("{before}{}", self.domain)).unwrap_or_else(|| self.request.name.to_lowercase());
+        let owner = Name::of(&[before, self.domain]).unwrap_or_else(|| self.request.name.to_lowercase());
         let record = |ip| Record { owner, ttl: self.rules.node_ttl, data: Data::address(ip) };
         Response { answers: ip.map(record).into_iter().collect(), ..authoritative(Code::NoError) }
     }
@@ -164,38 +159,17 @@ impl Ask<'_> {
         Response { authorities: vec![self.soa()], ..authoritative(Code::NameError) }
     }
 
-    /// The first node with the address, else the first service; none when nobody has it.
-    pub(super) fn pointer(&self, ip: IpAddr, nodes: &[NodeHealth]) -> Option<Response> {
-        let is = |text: &str| parse_ip(text) == Some(ip);
-        let node = nodes.iter().find(|node| is(&node.node.fields.address));
-        let mut services = nodes.iter().flat_map(|node| &node.services);
-        let target = match node {
-            Some(node) => self.node_name(&node.node, self.datacenter),
-            None => services.find(|service| is(&service.fields.address)).and_then(|service| {
-                fqdn(&format!("{}.service.{}.{}", service.fields.name, self.datacenter, self.domain))
-            }),
+    /// `found` is the node with the address, or a node with the one service that has it; none when nobody
+    /// has.
+    pub(super) fn pointer(&self, found: Option<&NodeServices>) -> Option<Response> {
+        let found = found?;
+        let target = match found.services.first() {
+            None => self.node_name(&found.node, self.datacenter),
+            Some(service) => Name::of(&[&service.fields.name, "service", self.datacenter, self.domain]),
         };
         let record = Record { owner: self.request.name.clone(), ttl: 0, data: Data::Ptr(target?) };
         let authorities = Vec::from_iter((self.request.kind == RecordType::SOA).then(|| self.soa()));
         Some(Response { answers: vec![record], authorities, ..authoritative(Code::NoError) })
-    }
-
-    /// What addresses of nodes and services are names, to be looked up before the records are made.
-    pub(super) fn names<'n>(
-        nodes: impl Iterator<Item = &'n Node>,
-        instances: &'n [InstanceHealth],
-    ) -> impl Iterator<Item = &'n str> {
-        let of_nodes = nodes.map(|node| node.fields.address.as_str());
-        let of_instances = instances.iter().map(address_text);
-        of_nodes.chain(of_instances).filter(|text| parse_ip(text).is_none())
-    }
-
-    fn serves(&self, instance: &InstanceHealth) -> bool {
-        instance.checks.iter().all(|check| match check.fields.status {
-            CheckStatus::Passing => true,
-            CheckStatus::Warning => !self.rules.only_passing,
-            CheckStatus::Critical => false,
-        })
     }
 
     /// More instances than these cannot be in the answer.
@@ -220,13 +194,24 @@ impl Ask<'_> {
     fn fitting<'r>(&self, units: impl Iterator<Item = (&'r Record, &'r [Record])>, is_cut: bool) -> usize {
         let limit = wire::size_limit(self.request, self.transport);
         if is_cut && self.is_counted() {
-            let plain = Request { edns: None, ..self.request.clone() };
-            return wire::fitting(&plain, units, limit - COUNTED_SPARE, false);
+            return wire::fitting_plain(self.request, units, limit - COUNTED_SPARE);
         }
         wire::fitting(self.request, units, limit, self.rules.compress)
     }
 
-    fn service_addresses(&self, instances: Shuffled<'_, '_>, ttl: u32, response: &mut Response) {
+    /// Whether all of `response` fits without a doubt.
+    fn is_small(&self, response: &Response) -> bool {
+        let limit = wire::size_limit(self.request, self.transport);
+        wire::size_max(self.request, response) <= limit
+            || wire::size(self.request, response, self.rules.compress) <= limit
+    }
+
+    fn service_addresses<'i>(
+        &self,
+        instances: impl Iterator<Item = &'i InstanceHealth>,
+        ttl: u32,
+        response: &mut Response,
+    ) {
         let by_rule = match self.rules.a_record_limit {
             0 => usize::MAX,
             limit => limit,
@@ -235,14 +220,16 @@ impl Ask<'_> {
         let mut seen = HashSet::new();
         let mut alias = Vec::new();
         let mut is_cut = false;
+        let (mut records, mut none) = (Vec::new(), Vec::new());
         for instance in instances {
-            let (records, _) = self.instance_records(instance, ttl);
+            records.clear();
+            self.instance_records(instance, ttl, &mut records, &mut none);
             match records.first().map(|record| &record.data) {
                 None => continue,
                 // Consul: an alias is given alone, and only where no instance has an address.
                 Some(Data::Cname(_)) => {
                     if alias.is_empty() {
-                        alias = records;
+                        std::mem::swap(&mut alias, &mut records);
                     }
                     continue;
                 }
@@ -254,21 +241,17 @@ impl Ask<'_> {
                 is_cut = true;
                 break;
             }
-            response.answers.extend(records);
+            response.answers.append(&mut records);
             if response.answers.len() == by_rule {
                 break;
             }
         }
-        let is_alias = response.answers.is_empty();
-        if is_alias {
+        if response.answers.is_empty() {
             is_cut = alias.len() > by_size;
             alias.truncate(by_size);
             response.answers = alias;
         }
-        let limit = wire::size_limit(self.request, self.transport);
-        let most = ANSWER_SIZE_MAX + self.request.name.len();
-        let is_small = !is_alias && response.answers.len() * most + HEAD_SIZE_MAX <= limit;
-        if !is_small && (is_cut || wire::size(self.request, response, self.rules.compress) > limit) {
+        if is_cut || !self.is_small(response) {
             let units = response.answers.iter().map(|record| (record, &[][..]));
             let count = self.fitting(units, is_cut);
             is_cut |= count < response.answers.len();
@@ -277,101 +260,133 @@ impl Ask<'_> {
         response.truncated = is_cut && self.rules.enable_truncate;
     }
 
-    fn service_locations(&self, instances: Shuffled<'_, '_>, ttl: u32, response: &mut Response) {
+    fn service_locations<'i>(
+        &self,
+        instances: impl Iterator<Item = &'i InstanceHealth>,
+        ttl: u32,
+        response: &mut Response,
+    ) {
         let by_size = self.instances_max();
         let mut seen = HashSet::new();
-        let mut units: Vec<(Record, Vec<Record>)> = Vec::new();
+        // Where the additional records of each answer end.
+        let mut ends = Vec::new();
         let mut is_cut = false;
+        let Response { answers, additionals, .. } = &mut *response;
         for instance in instances {
             let fields = &instance.service.fields;
             if !seen.insert((&instance.node.fields.name, &fields.address, fields.port)) {
                 continue;
             }
-            is_cut = units.len() == by_size;
+            is_cut = answers.len() == by_size;
             if is_cut {
                 break;
             }
-            let (mut answers, mut additionals) = self.instance_records(instance, ttl);
+            self.instance_records(instance, ttl, answers, additionals);
+            if answers.len() == ends.len() {
+                continue;
+            }
             if self.rules.node_meta_txt
                 && !instance.node.fields.meta.is_empty()
                 && let Some(owner) = self.node_name(&instance.node, self.datacenter)
             {
-                additionals.extend(self.meta(&instance.node, &owner, ttl));
+                self.meta(&instance.node, &owner, ttl, additionals);
             }
-            let Some(answer) = answers.pop() else { continue };
-            units.push((answer, additionals));
+            ends.push(additionals.len());
         }
-        let place = |units: Vec<(Record, Vec<Record>)>, response: &mut Response| {
-            for (answer, additionals) in units {
-                response.answers.push(answer);
-                response.additionals.extend(additionals);
-            }
-        };
-        let fits = |units: &[(Record, Vec<Record>)]| {
-            let units = units.iter().map(|(answer, additionals)| (answer, &additionals[..]));
-            self.fitting(units, is_cut)
-        };
         let mut is_size_cut = false;
-        if is_cut || fits(&units) < units.len() {
+        if is_cut || !self.is_small(response) {
             // Consul: once an answer is cut, each target keeps one additional record, its address.
-            units.iter_mut().for_each(|(_, additionals)| additionals.truncate(1));
-            let count = fits(&units);
-            is_size_cut = count < units.len();
-            units.truncate(count);
+            is_size_cut = self.cut_locations(&ends, is_cut, response);
         }
-        place(units, response);
         response.truncated = (is_cut || is_size_cut) && self.rules.enable_truncate;
     }
 
-    /// The answers for one instance and the additional records they bring.
-    fn instance_records(&self, instance: &InstanceHealth, ttl: u32) -> (Vec<Record>, Vec<Record>) {
-        let node_ip = parse_ip(&instance.node.fields.address);
-        let service_address = instance.service.fields.address.as_str();
-        let target = |ip: IpAddr| fqdn(&format!("{}.addr.{}.{}", hex(ip), self.datacenter, self.domain));
-        let node_target = || self.node_name(&instance.node, self.datacenter);
-        match (service_address, parse_ip(service_address), node_ip) {
-            ("", _, Some(ip)) => self.at_address(instance, ip, ttl, node_target()),
-            ("", _, None) => self.at_name(instance, &instance.node.fields.address, ttl),
-            (_, Some(ip), _) => self.at_address(instance, ip, ttl, target(ip)),
+    /// Leaves each answer its first additional record, and as many answers as fit; whether some did not.
+    fn cut_locations(&self, ends: &[usize], is_cut: bool, response: &mut Response) -> bool {
+        let begins = std::iter::once(&0).chain(ends);
+        let first = begins.zip(ends).map(|(begin, end)| *begin..*end.min(&(begin + 1)));
+        let Response { answers, additionals, .. } = response;
+        let units = answers.iter().zip(first.clone()).map(|(answer, one)| (answer, &additionals[one]));
+        let count = self.fitting(units, is_cut);
+        let is_size_cut = count < answers.len();
+        *additionals = first.take(count).flatten().map(|at| additionals[at].clone()).collect();
+        answers.truncate(count);
+        is_size_cut
+    }
+
+    /// Adds the answers for one instance and the additional records they bring.
+    fn instance_records(
+        &self,
+        instance: &InstanceHealth,
+        ttl: u32,
+        answers: &mut Vec<Record>,
+        additionals: &mut Vec<Record>,
+    ) {
+        let InstanceHealth { node, service, .. } = instance;
+        let at_node = || node.ip().map_or(At::Name(&node.fields.address), At::Node);
+        let at = match (service.fields.address.as_str(), service.ip()) {
+            ("", _) => at_node(),
+            (_, Some(ip)) => At::Service(ip),
             // Consul: a service whose address is the very name asked for would be an alias of itself.
-            (name, None, Some(ip)) if fqdn(name).is_some_and(|name| name.eq_case(&self.request.name)) => {
-                self.at_address(instance, ip, ttl, node_target())
+            (name, None) if node.ip().is_some() && self.is_asked(name) => at_node(),
+            (name, None) => At::Name(name),
+        };
+        match at {
+            At::Node(ip) | At::Service(ip) if !gives(self.request.kind, ip) => {}
+            At::Node(ip) | At::Service(ip) if self.request.kind != RecordType::SRV => {
+                answers.push(Record { owner: self.request.name.clone(), ttl, data: Data::address(ip) });
             }
-            (name, None, _) => self.at_name(instance, name, ttl),
+            At::Node(ip) => {
+                self.locate(instance, ip, ttl, self.node_name(&instance.node, self.datacenter), answers, additionals);
+            }
+            At::Service(ip) => {
+                let target = Name::of(&[&hex(ip), "addr", self.datacenter, self.domain]);
+                self.locate(instance, ip, ttl, target, answers, additionals);
+            }
+            At::Name(name) => self.at_name(instance, name, ttl, answers, additionals),
         }
     }
 
-    fn at_address(
+    /// Letter by letter, as Consul compares them.
+    fn is_asked(&self, name: &str) -> bool {
+        Name::of(&[name]).is_some_and(|name| name == self.request.name)
+    }
+
+    fn locate(
         &self,
         instance: &InstanceHealth,
         ip: IpAddr,
         ttl: u32,
         target: Option<Name>,
-    ) -> (Vec<Record>, Vec<Record>) {
-        let kind = self.request.kind;
-        if !gives(kind, ip) {
-            return (Vec::new(), Vec::new());
-        }
-        let record = |owner: Name| Record { owner, ttl, data: Data::address(ip) };
-        if kind != RecordType::SRV {
-            return (vec![record(self.request.name.clone())], Vec::new());
-        }
-        let Some(target) = target else { return (Vec::new(), Vec::new()) };
-        (vec![self.location(instance, ttl, target.clone())], vec![record(target)])
+        answers: &mut Vec<Record>,
+        additionals: &mut Vec<Record>,
+    ) {
+        let Some(target) = target else { return };
+        answers.push(self.location(instance, ttl, target.clone()));
+        additionals.push(Record { owner: target, ttl, data: Data::address(ip) });
     }
 
-    fn at_name(&self, instance: &InstanceHealth, name: &str, ttl: u32) -> (Vec<Record>, Vec<Record>) {
-        let Some(target) = fqdn(name).filter(|target| !target.is_root()) else { return (Vec::new(), Vec::new()) };
+    fn at_name(
+        &self,
+        instance: &InstanceHealth,
+        name: &str,
+        ttl: u32,
+        answers: &mut Vec<Record>,
+        additionals: &mut Vec<Record>,
+    ) {
+        let Some(target) = Name::of(&[name]).filter(|target| !target.is_root()) else { return };
         // Consul: of what the name resolves to, the records before the first that is no address.
         let is_address = |record: &&Record| matches!(record.data, Data::Cname(_) | Data::A(_) | Data::Aaaa(_));
         let most = if self.request.edns.is_some() { usize::MAX } else { PLAIN_RESOLVED_MAX };
         let found = self.resolved(name).iter().take_while(is_address).take(most);
         let found = found.map(|record| Record { ttl, ..record.clone() });
         if self.request.kind == RecordType::SRV {
-            return (vec![self.location(instance, ttl, target)], found.collect());
+            answers.push(self.location(instance, ttl, target));
+            additionals.extend(found);
+        } else {
+            answers.push(Record { owner: self.request.name.clone(), ttl, data: Data::Cname(target) });
+            answers.extend(found);
         }
-        let alias = Record { owner: self.request.name.clone(), ttl, data: Data::Cname(target) };
-        (std::iter::once(alias).chain(found).collect(), Vec::new())
     }
 
     fn location(&self, instance: &InstanceHealth, ttl: u32, target: Name) -> Record {
@@ -380,15 +395,16 @@ impl Ask<'_> {
         Record { owner: self.request.name.clone(), ttl, data }
     }
 
-    fn node_records(&self, node: &Node, kind: RecordType, owner: &Name, ttl: u32) -> Vec<Record> {
+    fn node_records(&self, node: &Node, kind: RecordType, owner: &Name, out: &mut Vec<Record>) {
         let address = node.fields.address.as_str();
-        let record = |data| Record { owner: owner.clone(), ttl, data };
-        match parse_ip(address) {
-            Some(ip) if gives(kind, ip) => vec![record(Data::address(ip))],
-            Some(_) => Vec::new(),
+        let record = |data| Record { owner: owner.clone(), ttl: self.rules.node_ttl, data };
+        match node.ip() {
+            Some(ip) if gives(kind, ip) => out.push(record(Data::address(ip))),
+            Some(_) => {}
             None => {
-                let alias = fqdn(address).filter(|target| !target.is_root()).map(|target| record(Data::Cname(target)));
-                alias.into_iter().chain(self.resolved(address).iter().cloned()).collect()
+                let alias = Name::of(&[address]).filter(|target| !target.is_root());
+                out.extend(alias.map(|target| record(Data::Cname(target))));
+                out.extend(self.resolved(address).iter().cloned());
             }
         }
     }
@@ -397,32 +413,32 @@ impl Ask<'_> {
         self.resolved.get(&name.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
 
-    fn meta(&self, node: &Node, owner: &Name, ttl: u32) -> Vec<Record> {
+    fn meta(&self, node: &Node, owner: &Name, ttl: u32, out: &mut Vec<Record>) {
         let text = |(key, value): (&String, &String)| match key.to_ascii_lowercase().starts_with("rfc1035-") {
             true => value.clone(),
             false => attribute(key, value),
         };
         let record = |text| Record { owner: owner.clone(), ttl, data: Data::Txt(text) };
-        node.fields.meta.iter().map(text).map(record).collect()
+        out.extend(node.fields.meta.iter().map(text).map(record));
     }
 
     fn node_name(&self, node: &Node, datacenter: &str) -> Option<Name> {
         let datacenter = if datacenter.is_empty() { self.datacenter } else { datacenter };
-        fqdn(&format!("{}.node.{datacenter}.{}", node.fields.name, self.domain))
+        Name::of(&[&node.fields.name, "node", datacenter, self.domain])
     }
 
     fn soa(&self) -> Record {
-        let name = |text: String| fqdn(&text).unwrap_or_else(Name::root);
+        let name = |before: &str| Name::of(&[before, self.domain]).unwrap_or_else(Name::root);
         let soa = Soa {
-            primary: name(format!("ns.{}", self.domain)),
-            mailbox: name(format!("hostmaster.{}", self.domain)),
+            primary: name("ns"),
+            mailbox: name("hostmaster"),
             serial: self.now,
             refresh: self.rules.soa_refresh,
             retry: self.rules.soa_retry,
             expire: self.rules.soa_expire,
             minimum: self.rules.soa_min_ttl,
         };
-        Record { owner: name(self.domain.to_owned()), ttl: self.rules.soa_min_ttl, data: Data::Soa(Box::new(soa)) }
+        Record { owner: name(""), ttl: self.rules.soa_min_ttl, data: Data::Soa(Box::new(soa)) }
     }
 }
 
@@ -441,16 +457,27 @@ fn gives(kind: RecordType, ip: IpAddr) -> bool {
     }
 }
 
-/// Consul: `::ffff:10.0.0.1` is `10.0.0.1`.
-fn parse_ip(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+/// The address of a node that is a name, to be looked up before records are made of it.
+pub(super) fn node_alias(node: &Node) -> Option<&str> {
+    let address = node.fields.address.as_str();
+    node.ip().is_none().then_some(address).filter(|address| !address.is_empty())
 }
 
-fn address_text(instance: &InstanceHealth) -> &str {
+/// The same of an instance.
+pub(super) fn instance_alias(instance: &InstanceHealth) -> Option<&str> {
     match instance.service.fields.address.as_str() {
-        "" => &instance.node.fields.address,
-        address => address,
+        "" => node_alias(&instance.node),
+        address => instance.service.ip().is_none().then_some(address),
     }
+}
+
+/// Where an instance is.
+enum At<'a> {
+    /// At its node's address.
+    Node(IpAddr),
+    /// At one of its own.
+    Service(IpAddr),
+    Name(&'a str),
 }
 
 fn weight(instance: &InstanceHealth) -> u16 {
@@ -480,20 +507,41 @@ fn attribute(key: &str, value: &str) -> String {
     format!("{}{inner}{}={}", "` ".repeat(leading), "` ".repeat(trailing), value.replace('`', "``"))
 }
 
-/// Draws one by one, so that a big service costs what its answer needs.
-struct Shuffled<'a, 'd> {
-    rest: Vec<&'a InstanceHealth>,
+/// Draws those that serve one by one, so that a big service costs what its answer needs.
+struct Drawn<'a, 'd> {
+    instances: &'a [InstanceHealth],
+    /// Which were not drawn yet.
+    rest: Vec<u32>,
+    only_passing: bool,
     dice: &'d mut dyn RngCore,
 }
 
-impl<'a> Iterator for Shuffled<'a, '_> {
+impl<'a, 'd> Drawn<'a, 'd> {
+    fn new(instances: &'a [InstanceHealth], only_passing: bool, dice: &'d mut dyn RngCore) -> Self {
+        let count = u32::try_from(instances.len()).unwrap_or(u32::MAX);
+        Self { instances, rest: (0..count).collect(), only_passing, dice }
+    }
+
+    fn serves(&self, instance: &InstanceHealth) -> bool {
+        instance.checks.iter().all(|check| match check.fields.status {
+            CheckStatus::Passing => true,
+            CheckStatus::Warning => !self.only_passing,
+            CheckStatus::Critical => false,
+        })
+    }
+}
+
+impl<'a> Iterator for Drawn<'a, '_> {
     type Item = &'a InstanceHealth;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
+        while !self.rest.is_empty() {
+            let drawn = self.dice.random_range(0..self.rest.len());
+            let instance = &self.instances[self.rest.swap_remove(drawn) as usize];
+            if self.serves(instance) {
+                return Some(instance);
+            }
         }
-        let drawn = self.dice.random_range(0..self.rest.len());
-        Some(self.rest.swap_remove(drawn))
+        None
     }
 }

@@ -8,6 +8,8 @@
 
 mod answer;
 mod counters;
+mod domain;
+mod known;
 mod name;
 mod record;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod recursion_tests;
 mod recursor;
 mod request;
 mod server;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod upstream;

@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
+
+use super::domain::{Label, Name};
 
 /// The names this agent answers for.
 #[derive(Clone, Debug)]
@@ -36,6 +38,10 @@ pub(super) enum Question {
     /// `0a000001.addr.dc1.consul`, which carries its own answer; none when the digits are neither
     /// four nor sixteen bytes.
     Address(Option<IpAddr>),
+    /// A prepared query or a service of the mesh, of which there are none.
+    Nobody {
+        datacenter: String,
+    },
     /// Under `arpa`; none when it is no whole address.
     Reverse(Option<IpAddr>),
     /// In the domain, but means nothing.
@@ -48,7 +54,7 @@ impl Zone {
     pub(super) fn new(domain: &str, alt_domain: Option<&str>, datacenter: &str) -> Self {
         let domain = labels(domain);
         Self {
-            text: domain.join(".") + ".",
+            text: domain.iter().map(|label| format!("{label}.")).collect(),
             domain,
             alt_domain: alt_domain.map(labels).filter(|labels| !labels.is_empty()),
             datacenter: datacenter.to_owned(),
@@ -62,18 +68,19 @@ impl Zone {
 
     /// What of a name comes before the domain, with the final dot, as logs show it.
     pub(super) fn before(&self, name: &Name) -> String {
-        let labels = lower(name);
-        self.cut(&labels).map_or_else(String::new, |rest| rest.join(".") + ".")
+        let name = name.to_lowercase();
+        self.cut(&name.texts()).map_or_else(String::new, |rest| rest.join(".") + ".")
     }
 
     /// Whether a name found in the catalog is ours to resolve.
     pub(super) fn holds(&self, text: &str) -> bool {
-        let labels = labels(text);
-        self.cut(&labels).is_some_and(|rest| !rest.is_empty())
+        let name = Name::of(&[text]).map(|name| name.to_lowercase());
+        name.is_some_and(|name| self.cut(&name.texts()).is_some_and(|rest| !rest.is_empty()))
     }
 
     pub(super) fn parse(&self, name: &Name, kind: RecordType) -> Question {
-        let labels = lower(name);
+        let name = name.to_lowercase();
+        let labels = name.texts();
         let Some(rest) = self.cut(&labels) else {
             let under_arpa = labels.last().is_some_and(|label| label == "arpa");
             return if under_arpa { Question::Reverse(reversed(&labels)) } else { Question::Outside };
@@ -87,16 +94,20 @@ impl Zone {
     }
 
     /// The labels before the longer of the domains that match.
-    fn cut<'a>(&self, labels: &'a [String]) -> Option<&'a [String]> {
-        let main = labels.strip_suffix(&self.domain[..]);
-        let alt = self.alt_domain.as_deref().and_then(|alt| labels.strip_suffix(alt));
+    fn cut<'a, 'n>(&self, labels: &'a [Label<'n>]) -> Option<&'a [Label<'n>]> {
+        let before = |domain: &[String]| {
+            let (rest, end) = labels.split_at_checked(labels.len().checked_sub(domain.len())?)?;
+            end.iter().eq(domain).then_some(rest)
+        };
+        let main = before(&self.domain);
+        let alt = self.alt_domain.as_deref().and_then(before);
         match (main, alt) {
             (Some(main), Some(alt)) => Some(if alt.len() < main.len() { alt } else { main }),
             (main, alt) => main.or(alt),
         }
     }
 
-    fn meaning(&self, labels: &[String], kind: RecordType) -> Option<Question> {
+    fn meaning(&self, labels: &[Label<'_>], kind: RecordType) -> Option<Question> {
         // Consul: the last label that is a keyword decides, so a node may be named `service.web`.
         let at = labels
             .iter()
@@ -109,16 +120,16 @@ impl Zone {
         if parts.is_empty() {
             return None;
         }
-        match labels[at].as_str() {
+        match &*labels[at] {
             "service" => self.service(parts, suffixes),
             "node" => Some(Question::Node { node: parts.join("."), datacenter: self.datacenter(suffixes)? }),
             "addr" => address(parts),
             // Prepared queries and Connect have no entries yet.
-            _ => None,
+            _ => Some(Question::Nobody { datacenter: self.datacenter(suffixes)? }),
         }
     }
 
-    fn service(&self, parts: &[String], suffixes: &[String]) -> Option<Question> {
+    fn service(&self, parts: &[Label<'_>], suffixes: &[Label<'_>]) -> Option<Question> {
         let datacenter = self.datacenter(suffixes)?;
         if let [service, tag] = parts
             && let (Some(service), Some(tag)) = (service.strip_prefix('_'), tag.strip_prefix('_'))
@@ -129,14 +140,14 @@ impl Zone {
         }
         let (service, tag) = parts.split_last()?;
         let tag = Some(tag.join(".")).filter(|tag| !tag.is_empty());
-        Some(Question::Service { service: service.clone(), tag, datacenter })
+        Some(Question::Service { service: service.to_string(), tag, datacenter })
     }
 
     /// The datacenter that the labels after the keyword name; none when they are too many.
-    fn datacenter(&self, suffixes: &[String]) -> Option<String> {
+    fn datacenter(&self, suffixes: &[Label<'_>]) -> Option<String> {
         match suffixes {
             [] => Some(self.datacenter.clone()),
-            [datacenter] => Some(datacenter.clone()),
+            [datacenter] => Some(datacenter.to_string()),
             _ => None,
         }
     }
@@ -146,16 +157,14 @@ fn is_keyword(label: &str) -> bool {
     matches!(label, "service" | "connect" | "ingress" | "node" | "query" | "addr")
 }
 
-fn lower(name: &Name) -> Vec<String> {
-    name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect()
-}
-
+/// Of a domain in the configuration.
 fn labels(text: &str) -> Vec<String> {
-    text.split('.').filter(|label| !label.is_empty()).map(str::to_ascii_lowercase).collect()
+    let name = Name::of(&[text]).map_or_else(Name::root, |name| name.to_lowercase());
+    name.texts().into_iter().map(Label::into_owned).collect()
 }
 
 /// Consul: any datacenter, or several, may follow `addr`: nothing is looked up.
-fn address(parts: &[String]) -> Option<Question> {
+fn address(parts: &[Label<'_>]) -> Option<Question> {
     let [digits] = parts else { return None };
     let ip = match digits.len() / 2 {
         4 => Some(IpAddr::V4(Ipv4Addr::from(u32::from_be_bytes(bytes(digits)?)))),
@@ -179,9 +188,9 @@ fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
 }
 
 /// The address whose reverse name this is.
-fn reversed(labels: &[String]) -> Option<IpAddr> {
-    let (tree, digits) = labels.strip_suffix(&["arpa".to_owned()])?.split_last()?;
-    match tree.as_str() {
+fn reversed(labels: &[Label<'_>]) -> Option<IpAddr> {
+    let (tree, digits) = labels.split_last()?.1.split_last()?;
+    match &**tree {
         "in-addr" => {
             let mut octets = [0; 4];
             if digits.len() != octets.len() {
@@ -190,7 +199,7 @@ fn reversed(labels: &[String]) -> Option<IpAddr> {
             for (octet, label) in octets.iter_mut().zip(digits.iter().rev()) {
                 *octet = label.parse().ok()?;
                 // Consul compares texts: `01` is nobody's.
-                if octet.to_string() != *label {
+                if octet.to_string() != **label {
                     return None;
                 }
             }
@@ -200,7 +209,7 @@ fn reversed(labels: &[String]) -> Option<IpAddr> {
             if digits.len() != 32 || digits.iter().any(|label| label.len() != 1) {
                 return None;
             }
-            let digits: String = digits.iter().rev().map(String::as_str).collect();
+            let digits: String = digits.iter().rev().map(|label| &**label).collect();
             let ip = Ipv6Addr::from(u128::from_be_bytes(bytes(&digits)?));
             // Such an address has its name in the other tree.
             Some(IpAddr::V6(ip)).filter(|_| ip.to_ipv4_mapped().is_none())

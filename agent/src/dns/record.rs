@@ -1,9 +1,11 @@
 //! A resource record as [`super::answer`] makes it and [`super::wire`] writes it.
-//! It knows nothing of Consul; names are hickory's.
+//! It knows nothing of Consul.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
+
+use super::domain::Name;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
@@ -41,6 +43,14 @@ pub(super) struct Soa {
     pub(super) minimum: u32,
 }
 
+impl Record {
+    /// The bytes it takes where no name points at another.
+    pub(super) fn size(&self) -> usize {
+        const FIXED: usize = 10;
+        self.owner.wire().len() + FIXED + self.data.size()
+    }
+}
+
 impl Data {
     pub(super) fn address(ip: IpAddr) -> Self {
         match ip {
@@ -61,12 +71,15 @@ impl Data {
             Self::Txt(_) => RecordType::TXT,
         }
     }
-}
 
-/// `text` as an absolute name, byte for byte; none when it cannot be one (a label above 63 bytes,
-/// more than 255 in all).
-pub(super) fn fqdn(text: &str) -> Option<Name> {
-    let mut name = Name::from_labels(text.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).ok()?;
-    name.set_fqdn(true);
-    Some(name)
+    fn size(&self) -> usize {
+        match self {
+            Self::A(_) => 4,
+            Self::Aaaa(_) => 16,
+            Self::Cname(name) | Self::Ns(name) | Self::Ptr(name) => name.wire().len(),
+            Self::Soa(soa) => soa.primary.wire().len() + soa.mailbox.wire().len() + 5 * 4,
+            Self::Srv { target, .. } => 3 * 2 + target.wire().len(),
+            Self::Txt(text) => text.len() + text.len().div_ceil(usize::from(u8::MAX)).max(1),
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +20,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::counters::Counters;
-use super::record::{Record, fqdn};
+use super::domain::Name;
+use super::record::Record;
 use super::request::Request;
 use super::upstream::{self, Verdict};
 use super::wire::{TCP_SIZE_MAX, Transport};
@@ -177,7 +178,7 @@ impl Recursion<'_> {
     /// What a name outside the domain that stands for an address stands for. A recursor that answers,
     /// be it with a failure, is the last one asked, as in Consul.
     pub(super) async fn alias(&self, name: &str) -> Vec<Record> {
-        let Some(owner) = fqdn(name).filter(|_| !self.recursors.addrs.is_empty()) else { return Vec::new() };
+        let Some(owner) = Name::of(&[name]).filter(|_| !self.recursors.addrs.is_empty()) else { return Vec::new() };
         let request = Request { recursion_desired: true, ..Request::inner(owner, RecordType::A) };
         let Some(_place) = self.enter(&request) else { return Vec::new() };
         let name = request.name.to_string();

@@ -1,9 +1,9 @@
 //! A packet from outside into a question, or the refusal it deserves. Pure.
-//! Called by [`super::server`] for every packet; hickory decodes, this room decides what is acceptable.
+//! Called by [`super::server`] for every packet, so it makes nothing that a question does not need.
 
-use hickory_proto::op::{self, Message};
-use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_proto::rr::{DNSClass, Name, RecordType};
+use hickory_proto::rr::{DNSClass, RecordType};
+
+use super::domain::Name;
 
 pub(super) const HEADER_LENGTH: usize = 12;
 pub(super) const TYPE_OPT: u16 = 41;
@@ -12,6 +12,9 @@ const OPCODE_QUERY: u8 = 0;
 const OPCODE_NOTIFY: u8 = 4;
 const FORMAT_ERROR: u8 = 1;
 const NOT_IMPLEMENTED: u8 = 4;
+const OPTION_LLQ: u16 = 1;
+const OPTION_UPDATE_LEASE: u16 = 2;
+pub(super) const OPTION_SUBNET: u16 = 8;
 
 /// A question of one client.
 #[derive(Clone, Debug)]
@@ -67,20 +70,27 @@ impl Request {
         if count(4) != 1 || count(6) > 1 || count(8) > 1 || count(10) > 2 {
             return Err(Refusal::Reply(refused(header, OPCODE_QUERY, FORMAT_ERROR)));
         }
-        let malformed = || Refusal::Reply(refused(header, OPCODE_QUERY, FORMAT_ERROR));
-        let message = Message::from_vec(packet).map_err(|_| malformed())?;
-        let query = message.queries.first().ok_or_else(malformed)?;
-        Ok(Self {
-            id: message.metadata.id,
+        Self::read(packet, header).ok_or(Refusal::Reply(refused(header, OPCODE_QUERY, FORMAT_ERROR)))
+    }
+
+    /// What a packet with one question asks; none when it is not whole or not well-formed.
+    fn read(packet: &[u8], header: [u8; HEADER_LENGTH]) -> Option<Self> {
+        let (name, at) = Name::read(packet, HEADER_LENGTH)?;
+        let (kind, class) = (number(packet, at)?, number(packet, at + 2)?);
+        let opcode = header[2] >> 3 & 0x0f;
+        let bit = |at: usize, mask: u8| header[at] & mask != 0;
+        // Consul: a reply to anything but a query says nothing of what was desired.
+        let is_query = opcode == OPCODE_QUERY;
+        Some(Self {
+            id: u16::from_be_bytes([header[0], header[1]]),
             opcode,
-            // Consul: a reply to anything but a query says nothing of what was desired.
-            recursion_desired: opcode == OPCODE_QUERY && message.metadata.recursion_desired,
-            checking_disabled: opcode == OPCODE_QUERY && message.metadata.checking_disabled,
-            authentic_data: message.metadata.authentic_data,
-            name: query.name().clone(),
-            kind: query.query_type(),
-            class: query.query_class(),
-            edns: message.edns.as_ref().map(|found| edns(found, packet)),
+            recursion_desired: is_query && bit(2, 0x01),
+            checking_disabled: is_query && bit(3, 0x10),
+            authentic_data: bit(3, 0x20),
+            name,
+            kind: RecordType::from(kind),
+            class: DNSClass::from(class),
+            edns: edns(packet, at + 4)?,
         })
     }
 
@@ -100,37 +110,75 @@ impl Request {
     }
 }
 
-fn edns(edns: &op::Edns, packet: &[u8]) -> Edns {
-    let mut options = Vec::new();
-    for (code, option) in edns.options().as_ref().iter() {
-        let bytes = Vec::<u8>::try_from(option).unwrap_or_default();
-        options.extend(u16::from(*code).to_be_bytes());
-        options.extend(u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
-        options.extend(bytes);
+/// What the records after the question say of EDNS, if they do; none when they are not well-formed.
+/// RFC 6891: there is one such record at most, among the additional ones, and the root is its owner.
+fn edns(packet: &[u8], mut at: usize) -> Option<Option<Edns>> {
+    let count = |at: usize| number(packet, at).map(usize::from);
+    let before = count(6)? + count(8)?;
+    let mut found = None;
+    for index in 0..before + count(10)? {
+        let owner = *packet.get(at)?;
+        at = after_name(packet, at)?;
+        let fixed = packet.get(at..at + 10)?;
+        let field = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+        let data = packet.get(at + 10..at + 10 + usize::from(field(8)))?;
+        at += 10 + data.len();
+        if field(0) != TYPE_OPT {
+            continue;
+        }
+        if index < before || owner != 0 || found.is_some() {
+            return None;
+        }
+        let subnet = options(data)?;
+        found = Some(Edns { size: field(2), subnet, version: fixed[5], flags: field(6), options: data.to_vec() });
     }
-    Edns {
-        size: opt_size(packet).unwrap_or_else(|| edns.max_payload()),
-        subnet: edns.option(EdnsCode::Subnet).and_then(subnet),
-        version: edns.version(),
-        flags: u16::from(edns.flags().dnssec_ok) << 15 | edns.flags().z,
-        options,
-    }
+    Some(found)
 }
 
-/// The size that EDNS says, of a packet that hickory has read: hickory tells of none below 512, and the
-/// answer repeats what the client said.
-fn opt_size(packet: &[u8]) -> Option<u16> {
-    let number = |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?));
-    let records: usize = [6, 8, 10].into_iter().map(|at| number(at).map_or(0, usize::from)).sum();
-    let mut at = after_name(packet, HEADER_LENGTH)? + 4;
-    for _ in 0..records {
-        at = after_name(packet, at)?;
-        if number(at)? == TYPE_OPT {
-            return number(at + 2);
+/// The client's subnet among options, if it is there; none when one of them is not well-formed.
+fn options(mut rest: &[u8]) -> Option<Option<Vec<u8>>> {
+    let mut found = None;
+    while !rest.is_empty() {
+        let (code, length) = (number(rest, 0)?, usize::from(number(rest, 2)?));
+        let (option, after) = rest.get(4..)?.split_at_checked(length)?;
+        match (code, length) {
+            // Lengths of Consul's DNS library.
+            (OPTION_LLQ, ..18) | (OPTION_UPDATE_LEASE, ..4) => return None,
+            (OPTION_SUBNET, _) => {
+                let subnet = subnet(option)?;
+                found.get_or_insert(subnet);
+            }
+            _ => {}
         }
-        at += 10 + usize::from(number(at + 8)?);
+        rest = after;
     }
-    None
+    Some(found)
+}
+
+/// A client's subnet as our answer repeats it: of the address what the prefix holds and no more.
+fn subnet(option: &[u8]) -> Option<Vec<u8>> {
+    let [family_high, family, prefix, scope, given @ ..] = option else { return None };
+    let bits_max = match (family_high, family) {
+        // Consul: no family is no network.
+        (0, 0) => 0,
+        (0, 1) => 32,
+        (0, 2) => 128,
+        _ => return None,
+    };
+    if *prefix > bits_max || *scope > bits_max {
+        return None;
+    }
+    let mut out = vec![0, *family, *prefix, 0];
+    let bytes = usize::from(prefix.div_ceil(8));
+    out.extend(given.iter().copied().chain(std::iter::repeat(0)).take(bytes));
+    if let (1.., Some(last)) = (prefix % 8, out.last_mut()) {
+        *last &= u8::MAX << (8 - prefix % 8);
+    }
+    Some(out)
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
 /// Where a name ends; pointers are not followed, so nothing goes round.
@@ -143,13 +191,6 @@ pub(super) fn after_name(packet: &[u8], mut at: usize) -> Option<usize> {
             _ => return None,
         }
     }
-}
-
-fn subnet(option: &EdnsOption) -> Option<Vec<u8>> {
-    let EdnsOption::Subnet(subnet) = option else { return None };
-    let mut subnet = *subnet;
-    subnet.set_scope_prefix(0);
-    Vec::try_from(&EdnsOption::Subnet(subnet)).ok()
 }
 
 /// A header and nothing else, with the client's ID and flags.

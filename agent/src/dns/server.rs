@@ -1,7 +1,7 @@
 //! The sockets: receive, parse, read, answer, send. `agent.rs` calls [`serve`] with what it bound.
 //!
 //! One task owns a UDP socket with the questions in flight on it, one a TCP listener with its
-//! connections. hickory's own server is not used: it starts a task for each packet, out of reach of
+//! connections (in [`super::tcp`]). hickory's own server is not used: it starts a task for each packet, out of reach of
 //! our limits and of the shutdown.
 
 use std::collections::BTreeMap;
@@ -24,24 +24,25 @@ use metrics::Histogram;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use socket2::{Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::time::timeout;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Ask, Rules, authoritative};
+use super::answer::{Ask, Rules, authoritative, node_alias};
 use super::counters::Counters;
+use super::domain::Name;
+use super::known::{Known, Memo};
 use super::name::{Question, Zone};
-use super::record::{Record, fqdn};
+use super::record::Record;
 use super::recursor::{InFlight, Recursion, Recursors};
 use super::request::{HEADER_LENGTH, Refusal, Request};
+use super::tcp::tcp;
 use super::upstream;
 use super::wire::{self, Code, Response, Transport};
-use crate::backend::{self, Backend, Consistency, ReadOptions};
+use crate::backend::{self, Backend, Consistency, ReadOptions, Reply};
 use crate::clock;
 use crate::config;
 use crate::moment::Moment;
-use crate::store::query::{Answer, InstanceHealth, NodeHealth, NodeServices, Query};
+use crate::store::query::{Answer, NodeServices, Query};
 use crate::tasks::Tasks;
 
 /// The service whose instances are the domain's name servers.
@@ -50,13 +51,6 @@ const SERVERS: &str = "consul";
 const UDP_IN_FLIGHT_MAX: usize = 1024;
 /// A socket holds a buffer of 64 KiB, and beyond these the memory is better spent.
 const UDP_SOCKETS_MAX: usize = 8;
-const TCP_CONNECTIONS_MAX: usize = 256;
-/// Consul's DNS library closes a connection after as many.
-const TCP_QUESTIONS_MAX: usize = 128;
-const TCP_IDLE: Duration = Duration::from_secs(8);
-const TCP_WRITE: Duration = Duration::from_secs(2);
-/// After an error of accept, such as no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Consul: a name that stands for a name that stands for a name.
 const ALIAS_DEPTH_MAX: u8 = 3;
 /// Names that stand for addresses, looked up for one answer.
@@ -190,66 +184,14 @@ async fn udp(server: Arc<Server>, socket: UdpSocket, token: CancellationToken) {
     }
 }
 
-async fn tcp(server: Arc<Server>, listener: TcpListener, token: CancellationToken) {
-    let mut open = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            () = token.cancelled() => return,
-            Some(()) = open.next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, client)) if open.len() < TCP_CONNECTIONS_MAX => {
-                    let server = &server;
-                    // What ends a connection early (silence, a cut frame) concerns its client alone.
-                    open.push(async move { let _ = connection(server, stream, client).await; });
-                }
-                Ok(_) => {
-                    server.counters.count(&server.counters.tcp_dropped, "quorate.dns.tcp_dropped");
-                }
-                Err(error) => {
-                    tracing::warn!(target: "agent.dns", %error, "accepting a connection failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-}
-
-async fn connection(server: &Server, mut stream: TcpStream, client: SocketAddr) -> io::Result<()> {
-    let mut packet = Vec::new();
-    for _ in 0..TCP_QUESTIONS_MAX {
-        let Some(read) = frame(&mut stream, &mut packet).await else { return Ok(()) };
-        read.inspect_err(|_| server.counters.count(&server.counters.tcp_cut, "quorate.dns.tcp_cut"))?;
-        let answer = match server.accept(&packet) {
-            Ok(request) => server.reply(&request, client, Transport::Tcp).await,
-            Err(Some(refusal)) => refusal.to_vec(),
-            Err(None) => return Ok(()),
-        };
-        // A length that does not fit cannot happen: the encoder was told the limit.
-        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-        let framed = [&length.to_be_bytes()[..], &answer].concat();
-        timeout(TCP_WRITE, stream.write_all(&framed)).await??;
-    }
-    Ok(())
-}
-
-/// The next packet of a connection; none when the client has no more to say.
-async fn frame(stream: &mut TcpStream, packet: &mut Vec<u8>) -> Option<io::Result<()>> {
-    let first = timeout(TCP_IDLE, stream.read_u8()).await.ok()?.ok()?;
-    let rest = async {
-        let second = stream.read_u8().await?;
-        packet.resize(usize::from(u16::from_be_bytes([first, second])), 0);
-        stream.read_exact(packet).await.map(drop)
-    };
-    Some(timeout(TCP_IDLE, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
-}
-
-struct Server {
+pub(super) struct Server {
     backend: Backend,
     zone: Zone,
     live: ArcSwap<Live>,
     datacenter: String,
     in_flight: InFlight,
-    counters: Counters,
+    memo: Memo,
+    pub(super) counters: Counters,
     seed: u64,
     /// Consul's names of the times of answers.
     domain_query: Histogram,
@@ -274,6 +216,11 @@ impl Live {
             recursors: Recursors { addrs, timeout: settings.recursor_timeout },
         }
     }
+
+    /// Whether an answer of a server that has not heard of a leader for so long is good enough.
+    fn may_use(&self, last_contact_ms: u64) -> bool {
+        Duration::from_millis(last_contact_ms) <= self.max_stale
+    }
 }
 
 impl Server {
@@ -285,6 +232,7 @@ impl Server {
             live: ArcSwap::from_pointee(Live::new(&settings, recursors)),
             datacenter,
             in_flight: InFlight::default(),
+            memo: Memo::default(),
             counters: Counters::default(),
             seed: SmallRng::from_os_rng().next_u64(),
             domain_query: metrics::histogram!("consul.dns.domain_query"),
@@ -298,7 +246,7 @@ impl Server {
     }
 
     /// A question, or the bytes to send back instead, if any.
-    fn accept(&self, packet: &[u8]) -> Result<Request, Option<[u8; HEADER_LENGTH]>> {
+    pub(super) fn accept(&self, packet: &[u8]) -> Result<Request, Option<[u8; HEADER_LENGTH]>> {
         Request::parse(packet).map_err(|refusal| {
             self.counters.count(&self.counters.refused, "quorate.dns.refused");
             match refusal {
@@ -308,7 +256,7 @@ impl Server {
         })
     }
 
-    async fn reply(&self, request: &Request, client: SocketAddr, transport: Transport) -> Vec<u8> {
+    pub(super) async fn reply(&self, request: &Request, client: SocketAddr, transport: Transport) -> Vec<u8> {
         let start = clock::now();
         self.counters.questions.fetch_add(1, Ordering::Relaxed);
         let live = self.live.load_full();
@@ -362,7 +310,7 @@ impl Server {
         client: SocketAddr,
         transport: Transport,
     ) -> Result<Vec<u8>, Response> {
-        let is_reverse = request.name.iter().next_back().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"));
+        let is_reverse = request.name.labels().last().is_some_and(|label| label.eq_ignore_ascii_case(b"arpa"));
         let refused = Response { code: Code::Refused, ..Response::default() };
         if live.recursors.addrs.is_empty() && !is_reverse {
             return Err(refused);
@@ -418,7 +366,9 @@ impl Server {
         question: Question,
     ) -> Result<Option<Response>, Error> {
         let datacenter = match &question {
-            Question::Service { datacenter, .. } | Question::Node { datacenter, .. } => datacenter.clone(),
+            Question::Service { datacenter, .. }
+            | Question::Node { datacenter, .. }
+            | Question::Nobody { datacenter } => datacenter.clone(),
             _ => self.datacenter.clone(),
         };
         let nothing = BTreeMap::new();
@@ -432,6 +382,9 @@ impl Server {
             resolved: &nothing,
         };
         if datacenter != self.datacenter {
+            if !self.backend.knows_servers() {
+                return Err(backend::Error::NoServers.into());
+            }
             // Consul asks the other datacenter's servers; without a path to it there is no such name.
             tracing::error!(target: "agent.dns", error = "No path to datacenter", "rpc error");
             return Ok(Some(ask.no_such_name()));
@@ -439,21 +392,26 @@ impl Server {
         Ok(Some(match question {
             Question::Service { service, .. } if service.is_empty() => return Err(Error::NoServiceName),
             Question::Service { service, tag, .. } => {
-                let instances = self.instances(live, &service, tag).await?;
-                let resolved = self.aliases(live, Ask::names(std::iter::empty(), &instances), depth).await;
-                Ask { resolved: &resolved, ..ask }.service(&service, &instances, &mut self.dice())
+                let known = self.service(live, &service, tag).await?;
+                let resolved = self.aliases(live, known.aliases.iter().map(String::as_str), depth).await;
+                Ask { resolved: &resolved, ..ask }.service(&service, &known.instances, &mut self.dice())
             }
             Question::Node { .. } if !Ask::answers_node(request.kind) => authoritative(Code::NoError),
             Question::Node { node, .. } => {
-                let found = self.node(live, node).await?;
+                let found = self.node(live, Query::Node { node }).await?;
                 // Metadata alone needs no address.
-                let nodes = found.iter().filter(|_| request.kind != RecordType::TXT).map(|found| &*found.node);
-                let resolved = self.aliases(live, Ask::names(nodes, &[]), depth).await;
+                let nodes = found.iter().filter(|_| request.kind != RecordType::TXT);
+                let resolved = self.aliases(live, nodes.filter_map(|found| node_alias(&found.node)), depth).await;
                 Ask { resolved: &resolved, ..ask }.node(found.as_ref())
             }
             // Consul answers for the domain without its servers when it cannot ask who they are.
-            Question::Authority => ask.authority(&self.servers(live).await, &mut self.dice()),
-            Question::NameServers => ask.name_servers(&self.servers(live).await, &mut self.dice()),
+            Question::Authority => ask.authority(&self.servers(live).await.instances, &mut self.dice()),
+            Question::NameServers => ask.name_servers(&self.servers(live).await.instances, &mut self.dice()),
+            Question::Nobody { .. } => {
+                // Consul looks, and fails where it cannot.
+                self.read(live, Query::Node { node: String::new() }).await?;
+                ask.no_such_name()
+            }
             Question::Address(ip) => ask.address(&self.zone.before(&request.name), ip),
             Question::Reverse(ip) => return Ok(self.reverse(live, &ask, ip).await),
             Question::Invalid => {
@@ -466,8 +424,9 @@ impl Server {
     }
 
     async fn reverse(&self, live: &Live, ask: &Ask<'_>, ip: Option<IpAddr>) -> Option<Response> {
-        let nodes = self.nodes(live).await.unwrap_or_default();
-        ask.pointer(ip?, &nodes)
+        // Consul: who cannot ask knows nobody.
+        let found = self.node(live, Query::AtAddress { address: ip? }).await.ok()?;
+        ask.pointer(found.as_ref())
     }
 
     /// What names that stand for addresses stand for: ours from the catalog, others by the recursors.
@@ -485,6 +444,9 @@ impl Server {
                 wanted.entry(text.to_ascii_lowercase()).or_insert((text, is_ours));
             }
         }
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
         let looked_up = wanted.into_iter().map(move |(key, (text, is_ours))| async move {
             let records = match is_ours {
                 true => self.alias(live, text, depth.saturating_sub(1)).await,
@@ -496,50 +458,53 @@ impl Server {
     }
 
     async fn alias(&self, live: &Live, text: &str, depth: u8) -> Vec<Record> {
-        let Some(name) = fqdn(text) else { return Vec::new() };
+        let Some(name) = Name::of(&[text]) else { return Vec::new() };
         let request = Request::inner(name, RecordType::ANY);
         self.respond(live, &request, Transport::Udp, depth).await.map_or(Vec::new(), |response| response.answers)
     }
 
-    async fn servers(&self, live: &Live) -> Vec<InstanceHealth> {
-        self.instances(live, SERVERS, None).await.unwrap_or_else(|error| {
+    async fn servers(&self, live: &Live) -> Arc<Known> {
+        self.service(live, SERVERS, None).await.unwrap_or_else(|error| {
             tracing::warn!(target: "agent.dns", %error, "Unable to get list of servers");
-            Vec::new()
+            Arc::default()
         })
     }
 
-    async fn instances(&self, live: &Live, service: &str, tag: Option<String>) -> Result<Vec<InstanceHealth>, Error> {
+    async fn service(&self, live: &Live, service: &str, tag: Option<String>) -> Result<Arc<Known>, Error> {
         let query = Query::ServiceHealth { service: service.to_owned(), tag, passing_only: false };
-        match self.read(live, query).await? {
-            Answer::Health(instances) => Ok(instances),
-            _ => Err(Error::OtherAnswer),
+        if live.allow_stale
+            && let Some((index, known)) = self.memo.get(&query)
+            && self.backend.still(&query, index).is_some_and(|last_contact_ms| live.may_use(last_contact_ms))
+        {
+            return Ok(known);
         }
+        let Reply { index, answer: Answer::Health(instances), .. } = self.read(live, query.clone()).await? else {
+            return Err(Error::OtherAnswer);
+        };
+        let known = Arc::new(Known::of(instances));
+        if self.backend.still(&query, index).is_some() {
+            self.memo.put(query, index, &known);
+        }
+        Ok(known)
     }
 
-    async fn node(&self, live: &Live, node: String) -> Result<Option<NodeServices>, Error> {
-        match self.read(live, Query::Node { node }).await? {
+    async fn node(&self, live: &Live, query: Query) -> Result<Option<NodeServices>, Error> {
+        match self.read(live, query).await?.answer {
             Answer::Node(node) => Ok(node),
             _ => Err(Error::OtherAnswer),
         }
     }
 
-    async fn nodes(&self, live: &Live) -> Result<Vec<NodeHealth>, Error> {
-        match self.read(live, Query::NodeHealth { node: None }).await? {
-            Answer::NodeHealth(nodes) => Ok(nodes),
-            _ => Err(Error::OtherAnswer),
-        }
-    }
-
-    async fn read(&self, live: &Live, query: Query) -> Result<Answer, Error> {
+    async fn read(&self, live: &Live, query: Query) -> Result<Reply, Error> {
         if live.allow_stale {
             let stale = ReadOptions { consistency: Consistency::Stale, ..ReadOptions::default() };
             let reply = self.backend.read(query.clone(), stale).await?;
-            if Duration::from_millis(reply.last_contact_ms) <= live.max_stale {
-                return Ok(reply.answer);
+            if live.may_use(reply.last_contact_ms) {
+                return Ok(reply);
             }
             // Consul: too old for `max_stale`, so the leader is asked after all.
         }
-        Ok(self.backend.read(query, ReadOptions::default()).await?.answer)
+        Ok(self.backend.read(query, ReadOptions::default()).await?)
     }
 }
 

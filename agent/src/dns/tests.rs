@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hickory_proto::op::{Edns as ClientEdns, Message, Query as DnsQuery, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name as TheirName, RecordType};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::answer::{Ask, Rules};
+use super::domain::Name;
 use super::name::{Question, Zone};
-use super::record::{Data, Record, fqdn};
+use super::record::{Data, Record};
 use super::request::{Refusal, Request};
 use super::wire::{self, Response, Transport};
 use crate::store::command::{CheckFields, CheckStatus, NodeFields, ServiceFields};
-use crate::store::query::{Check, InstanceHealth, Node, NodeHealth, NodeServices, Service};
+use crate::store::query::{Check, InstanceHealth, Node, NodeServices, Service};
 
 fn zone() -> Zone {
     Zone::new("consul.", Some("Alt.Example."), "dc1")
@@ -32,7 +33,7 @@ fn node(node: &str, datacenter: &str) -> Question {
 
 #[track_caller]
 fn check_name(name: &str, kind: RecordType, expected: Question) {
-    let name = Name::from_labels(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes)).unwrap();
+    let name = Name::of(&[name]).unwrap();
     assert_eq!(zone().parse(&name, kind), expected, "{name} {kind}");
 }
 
@@ -57,8 +58,13 @@ fn names_mean_what_they_mean_to_consul() {
     check_name("_web._tcp.consul", A, Question::Invalid);
     check_name("_web._tcp.dc1.consul", SRV, service("web", None, "dc1"));
     check_name("_._.service.consul", A, service("", None, "dc1"));
-    check_name("web.query.consul", A, Question::Invalid);
-    check_name("web.connect.consul", A, Question::Invalid);
+    check_name("web.query.consul", A, Question::Nobody { datacenter: "dc1".into() });
+    check_name("web.connect.dc2.consul", A, Question::Nobody { datacenter: "dc2".into() });
+    check_name("web.ingress.a.dc1.consul", A, Question::Invalid);
+    check_name("query.consul", A, Question::Invalid);
+    check_name("a\\.b.node.consul", A, node("a\\.b", "dc1"));
+    check_name("sp ace.service.consul", A, service("sp\\ ace", None, "dc1"));
+    check_name("web.service.con\\.sul", A, Question::Outside);
     check_name("foo.consul", A, Question::Invalid);
     check_name("consul", ANY, Question::Invalid);
     check_name("consul", SOA, Question::Authority);
@@ -84,7 +90,7 @@ fn names_mean_what_they_mean_to_consul() {
 fn both_domains_hold_names_and_answers_are_in_the_first() {
     let zone = zone();
     assert_eq!(zone.domain(), "consul.");
-    assert_eq!(zone.before(&Name::from_ascii("Web.x.ALT.example.").unwrap()), "web.x.");
+    assert_eq!(zone.before(&Name::of(&["Web.x.ALT.example."]).unwrap()), "web.x.");
     assert!(zone.holds("web1.node.Consul.") && zone.holds("web1.node.consul"));
     assert!(!zone.holds("www.example.com") && !zone.holds("consul"));
 }
@@ -107,7 +113,13 @@ fn rules() -> Rules {
 }
 
 /// One instance of a service on a node of its own.
-fn instance(name: &str, address: &str, service_address: &str, port: u16, status: CheckStatus) -> InstanceHealth {
+pub(super) fn instance(
+    name: &str,
+    address: &str,
+    service_address: &str,
+    port: u16,
+    status: CheckStatus,
+) -> InstanceHealth {
     let fields = NodeFields {
         name: name.into(),
         address: address.into(),
@@ -138,14 +150,14 @@ fn instance(name: &str, address: &str, service_address: &str, port: u16, status:
     }
 }
 
-fn many(count: u8) -> Vec<InstanceHealth> {
+pub(super) fn many(count: u8) -> Vec<InstanceHealth> {
     let one = |n| instance(&format!("many{n}"), &format!("10.3.0.{n}"), "", 1000 + u16::from(n), CheckStatus::Passing);
     (1..=count).map(one).collect()
 }
 
 fn request(name: &str, kind: RecordType, edns: Option<u16>) -> Request {
     let mut message = Message::query();
-    message.add_query(DnsQuery::query(Name::from_ascii(name).unwrap(), kind));
+    message.add_query(DnsQuery::query(TheirName::from_ascii(name).unwrap(), kind));
     if let Some(size) = edns {
         let mut edns = ClientEdns::new();
         edns.set_max_payload(size);
@@ -158,7 +170,7 @@ fn request(name: &str, kind: RecordType, edns: Option<u16>) -> Request {
 fn asked(request: &Request, transport: Transport, rules: &Rules, answer: impl FnOnce(Ask<'_>) -> Response) -> Message {
     let resolved = [(
         "web1.node.consul".to_owned(),
-        vec![Record { owner: fqdn("web1.node.consul").unwrap(), ttl: 9, data: Data::A([10, 0, 0, 1].into()) }],
+        vec![Record { owner: Name::of(&["web1.node.consul"]).unwrap(), ttl: 9, data: Data::A([10, 0, 0, 1].into()) }],
     )]
     .into();
     let response = answer(Ask {
@@ -274,6 +286,10 @@ fn a_service_at_a_name_is_an_alias_where_no_instance_has_an_address() {
         ],
     );
     check_service(name, A, &[itself], &["NoError aa", "answer web.service.consul. 0 IN A 10.0.0.9"]);
+    // Letter by letter: in another case it is another name.
+    let other = instance("itself", "10.0.0.9", "Web.service.consul", 80, CheckStatus::Passing);
+    let alias = "answer web.service.consul. 0 IN CNAME Web.service.consul.";
+    check_service(name, A, &[other], &["NoError aa", alias]);
     let both = [outside, six];
     check_service(name, AAAA, &both, &["NoError aa", "answer web.service.consul. 0 IN AAAA fd00::6"]);
 }
@@ -330,23 +346,21 @@ fn the_domain_names_three_servers_at_most_and_none_with_a_name_unfit_for_dns() {
 }
 
 #[test]
-fn an_address_points_at_its_node_before_any_service() {
-    let of = |one: InstanceHealth| NodeHealth { node: one.node, services: vec![one.service], checks: one.checks };
-    let nodes = [
-        of(instance("a", "10.0.0.1", "10.0.0.2", 80, CheckStatus::Passing)),
-        of(instance("b", "10.0.0.2", "10.0.0.3", 80, CheckStatus::Critical)),
-    ];
-    let pointer = |ip: &str| {
+fn an_address_points_at_its_node_or_at_its_service() {
+    let one = instance("a", "10.0.0.1", "10.0.0.2", 80, CheckStatus::Critical);
+    let pointer = |services: &[Arc<Service>]| {
         let request = request("1.0.0.10.in-addr.arpa.", RecordType::PTR, None);
-        let message = asked(&request, Transport::Udp, &rules(), |ask| {
-            ask.pointer(ip.parse().unwrap(), &nodes).unwrap_or_else(|| ask.no_such_name())
-        });
-        message.answers.first().map(|record| record.data.to_string())
+        let found = NodeServices { node: one.node.clone(), services: services.to_vec() };
+        let message = asked(&request, Transport::Udp, &rules(), |ask| ask.pointer(Some(&found)).unwrap());
+        message.answers.iter().map(|record| record.data.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(pointer("10.0.0.1").as_deref(), Some("a.node.dc1.consul."));
-    assert_eq!(pointer("10.0.0.2").as_deref(), Some("b.node.dc1.consul."));
-    assert_eq!(pointer("10.0.0.3").as_deref(), Some("web.service.dc1.consul."));
-    assert_eq!(pointer("10.0.0.4"), None);
+    assert_eq!(pointer(&[]), ["a.node.dc1.consul."]);
+    assert_eq!(pointer(std::slice::from_ref(&one.service)), ["web.service.dc1.consul."]);
+    let request = request("1.0.0.10.in-addr.arpa.", RecordType::PTR, None);
+    asked(&request, Transport::Udp, &rules(), |ask| {
+        assert_eq!(ask.pointer(None), None);
+        ask.no_such_name()
+    });
 }
 
 #[track_caller]
@@ -442,7 +456,7 @@ fn the_longest_pattern_gives_a_service_its_ttl() {
 fn edns_repeats_the_size_and_the_subnet() {
     use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
     let mut message = Message::query();
-    message.add_query(DnsQuery::query(Name::from_ascii("x.consul.").unwrap(), RecordType::A));
+    message.add_query(DnsQuery::query(TheirName::from_ascii("x.consul.").unwrap(), RecordType::A));
     let mut edns = ClientEdns::new();
     edns.set_max_payload(4000).set_dnssec_ok(true);
     edns.options_mut().insert(EdnsOption::Subnet(ClientSubnet::new([1, 2, 3, 0].into(), 24, 7)));
@@ -476,6 +490,53 @@ fn what_is_no_question_is_refused_or_ignored() {
     check_refusal(&packet, Refusal::Reply([7, 7, 0x81, 0x21, 0, 0, 0, 0, 0, 0, 0, 0]));
 }
 
+/// What is made of a question that ends with these records, of which the last three sections have so many.
+#[track_caller]
+fn check_records(counts: [u8; 3], records: &[u8], expected: Option<&[u8]>) {
+    let [answers, authorities, additionals] = counts;
+    let head = [7, 7, 1, 0, 0, 1, 0, answers, 0, authorities, 0, additionals, 1, b'x', 0, 0, 1, 0, 1];
+    let found = Request::parse(&[&head[..], records].concat());
+    let found = found.as_ref().map(|request| request.edns.as_ref().and_then(|edns| edns.subnet.as_deref()));
+    match expected {
+        Some(subnet) => assert_eq!(found, Ok(Some(subnet).filter(|subnet| !subnet.is_empty())), "{records:?}"),
+        None => assert_eq!(found, Err(&Refusal::Reply([7, 7, 0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0])), "{records:?}"),
+    }
+}
+
+#[test]
+fn edns_is_one_record_at_its_place_and_its_options_are_whole() {
+    let edns = |options: &[u8]| {
+        let length = u8::try_from(options.len()).unwrap();
+        [&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, length][..], options].concat()
+    };
+    let address = [1, b'x', 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 1, 2, 3, 4];
+    check_records([0, 0, 1], &edns(&[]), Some(&[]));
+    check_records([1, 1, 2], &[&address[..], &address, &address, &edns(&[])].concat(), Some(&[]));
+    check_records([0, 0, 0], b"more than was said", Some(&[]));
+    check_records([0, 0, 1], &[], None);
+    check_records([0, 0, 1], &address[..16], None);
+    check_records([0, 0, 2], &edns(&[]).repeat(2), None);
+    check_records([1, 0, 0], &edns(&[]), None);
+    check_records([0, 1, 0], &edns(&[]), None);
+    check_records([0, 0, 1], &[&[1, b'x'][..], &edns(&[])].concat(), None);
+    check_records([0, 0, 1], &edns(&[0, 10, 0, 2, 1, 2, 0xff, 0xff, 0, 0]), Some(&[]));
+    check_records([0, 0, 1], &edns(&[0, 10, 0, 3, 1, 2]), None);
+    check_records([0, 0, 1], &edns(&[0, 10, 0]), None);
+    check_records([0, 0, 1], &edns(&[0, 1, 0, 4, 0, 0, 0, 1]), None);
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 7, 0, 1, 20, 9, 1, 2, 0xff]), Some(&[0, 1, 20, 0, 1, 2, 0xf0]));
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 8, 0, 1, 24, 0, 1, 2, 3, 4]), Some(&[0, 1, 24, 0, 1, 2, 3]));
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 4, 0, 1, 16, 0]), Some(&[0, 1, 16, 0, 0, 0]));
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 4, 0, 0, 0, 0]), Some(&[0, 0, 0, 0]));
+    check_records(
+        [0, 0, 1],
+        &edns(&[0, 8, 0, 7, 0, 2, 128, 0, 1, 2, 3]),
+        Some(&[&[0, 2, 128, 0, 1, 2, 3][..], &[0; 13]].concat()),
+    );
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 3, 0, 1, 0]), None);
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 7, 0, 3, 24, 0, 1, 2, 3]), None);
+    check_records([0, 0, 1], &edns(&[0, 8, 0, 4, 0, 1, 33, 0]), None);
+}
+
 #[test]
 fn what_cannot_fit_is_cut_and_said() {
     let mut on = instance("web1", "10.0.0.1", "", 80, CheckStatus::Passing);
@@ -501,7 +562,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut message = Message::query();
-        message.add_query(DnsQuery::query(Name::from_ascii(&(name + tail)).unwrap(), RecordType::from(kind)));
+        message.add_query(DnsQuery::query(TheirName::from_ascii(&(name + tail)).unwrap(), RecordType::from(kind)));
         let mut edns = ClientEdns::new();
         edns.set_max_payload(size);
         message.set_edns(edns);

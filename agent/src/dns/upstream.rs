@@ -6,8 +6,9 @@
 //! have guessed. Its records are handed to the client as they are: types we know nothing of go through.
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{Name, RData};
+use hickory_proto::rr::RData;
 
+use super::domain::Name;
 use super::record::{Data, Record};
 use super::request::{HEADER_LENGTH, Request, TYPE_OPT, after_name};
 use super::wire::{self, Code, Response};
@@ -72,11 +73,7 @@ pub(super) fn question(request: &Request, id: u16) -> Vec<u8> {
     for number in [id, flags, 1, 0, 0, u16::from(request.edns.is_some())] {
         packet.extend(number.to_be_bytes());
     }
-    for label in request.name.iter() {
-        packet.push(u8::try_from(label.len()).expect("hickory keeps labels to 63 bytes"));
-        packet.extend(label);
-    }
-    packet.push(0);
+    packet.extend(request.name.wire());
     packet.extend(u16::from(request.kind).to_be_bytes());
     packet.extend(u16::from(request.class).to_be_bytes());
     if let Some(edns) = &request.edns {
@@ -114,9 +111,9 @@ fn read(request: &Request, id: u16, packet: &[u8]) -> Option<u16> {
     if number(4) == 0 && !matches!(code, SUCCESS | NAME_ERROR) {
         return Some(code);
     }
-    let (name, mut at) = plain_name(packet, HEADER_LENGTH)?;
+    let (name, mut at) = Name::read(packet, HEADER_LENGTH)?;
     let is_asked = number(4) == 1
-        && Name::from_labels(name).is_ok_and(|name| name.to_lowercase() == relative(&request.name.to_lowercase()))
+        && name.to_lowercase() == request.name.to_lowercase()
         && packet.get(at..at + 2)? == u16::from(request.kind).to_be_bytes()
         && packet.get(at + 2..at + 4)? == u16::from(request.class).to_be_bytes();
     if !is_asked {
@@ -134,26 +131,6 @@ fn read(request: &Request, id: u16, packet: &[u8]) -> Option<u16> {
         packet.get(..at)?;
     }
     Some(extended | code)
-}
-
-/// Names are compared whether or not they end in a dot.
-fn relative(name: &Name) -> Name {
-    Name::from_labels(name.iter()).unwrap_or_else(|_| name.clone())
-}
-
-/// The labels of a name that points nowhere, as the first of a packet must, and what follows it.
-fn plain_name(packet: &[u8], mut at: usize) -> Option<(Vec<&[u8]>, usize)> {
-    let mut labels = Vec::new();
-    loop {
-        match usize::from(*packet.get(at)?) {
-            0 => return Some((labels, at + 1)),
-            length @ 1..=63 => {
-                labels.push(packet.get(at + 1..at + 1 + length)?);
-                at += 1 + length;
-            }
-            _ => return None,
-        }
-    }
 }
 
 /// The answer as the client gets it: its own ID, and no more than it takes.
@@ -175,10 +152,20 @@ pub(super) fn alias_records(packet: &[u8]) -> Vec<Record> {
         let data = match &record.data {
             RData::A(ip) => Data::A(ip.0),
             RData::AAAA(ip) => Data::Aaaa(ip.0),
-            RData::CNAME(name) => Data::Cname(name.0.clone()),
+            RData::CNAME(name) => Data::Cname(ours(&name.0)?),
             _ => return None,
         };
-        Some(Record { owner: record.name.clone(), ttl: record.ttl, data })
+        Some(Record { owner: ours(&record.name)?, ttl: record.ttl, data })
     };
     message.answers.iter().filter_map(record).take(ALIAS_RECORDS_MAX).collect()
+}
+
+fn ours(name: &hickory_proto::rr::Name) -> Option<Name> {
+    let mut wire = Vec::with_capacity(name.len() + 1);
+    for label in name.iter() {
+        wire.push(u8::try_from(label.len()).ok()?);
+        wire.extend(label);
+    }
+    wire.push(0);
+    Name::read(&wire, 0).map(|(name, _)| name)
 }

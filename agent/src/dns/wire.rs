@@ -5,11 +5,13 @@
 //! names of a packet by a table of suffixes, and its tests decode what it writes with hickory.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use hickory_proto::rr::Name;
+use smallvec::SmallVec;
 
+use super::domain::Name;
 use super::record::{Data, Record};
-use super::request::{Edns, Request};
+use super::request::{Edns, HEADER_LENGTH, OPTION_SUBNET, Request, TYPE_OPT};
 
 /// The most that a TCP length can say.
 pub(super) const TCP_SIZE_MAX: usize = u16::MAX as usize;
@@ -18,11 +20,11 @@ const UDP_SIZE_MAX: usize = u16::MAX as usize - 68;
 /// RFC 1035, for clients without EDNS.
 pub(super) const UDP_SIZE_MIN: usize = 512;
 const CLASS_IN: u16 = 1;
-const TYPE_OPT: u16 = 41;
 /// Pointers have 14 bits.
 const POINTER_MAX: usize = 0x3fff;
 const COMPRESSION: u16 = 0xc000;
-const OPTION_SUBNET: u16 = 8;
+/// A pointer to the name of the question, which follows the header.
+const QUESTION: u16 = COMPRESSION | 12;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -110,6 +112,33 @@ pub(super) fn fitting<'a>(
     count
 }
 
+/// The same of a message without EDNS whose names do not point at each other, which takes no writing.
+pub(super) fn fitting_plain<'a>(
+    request: &Request,
+    units: impl Iterator<Item = (&'a Record, &'a [Record])>,
+    limit: usize,
+) -> usize {
+    let mut size = HEADER_LENGTH + request.name.wire().len() + 4;
+    let mut count = 0;
+    for (answer, additionals) in units {
+        size += answer.size() + additionals.iter().map(Record::size).sum::<usize>();
+        if size > limit && count > 0 {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+/// The most that the message can take.
+pub(super) fn size_max(request: &Request, response: &Response) -> usize {
+    let subnet = |edns: &Edns| edns.subnet.as_ref().map_or(0, |subnet| 4 + subnet.len());
+    let edns = request.edns.as_ref().map_or(0, |edns| 11 + subnet(edns));
+    let sections = [&response.answers, &response.authorities, &response.additionals];
+    let records: usize = sections.into_iter().flatten().map(Record::size).sum();
+    HEADER_LENGTH + request.name.wire().len() + 4 + edns + records
+}
+
 fn write(request: &Request, response: &Response, compress: bool) -> Vec<u8> {
     let mut writer = Writer::new(compress);
     writer.head(request, response);
@@ -125,21 +154,36 @@ fn write(request: &Request, response: &Response, compress: bool) -> Vec<u8> {
 struct Writer {
     bytes: Vec<u8>,
     compress: bool,
-    /// Where each name, as bytes from its first label on, was first written.
-    suffixes: HashMap<Vec<u8>, u16>,
-    question: Name,
-    question_at: Option<u16>,
+    /// Where each name was first written, by the hash of its bytes.
+    suffixes: HashMap<u64, u16, BuildHasherDefault<Hashed>>,
+}
+
+/// The keys are hashes already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = hash(self.0, &[*byte]));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// FNV-1a, which is short and good enough: a name is compared before anything points at it.
+fn hash(from: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(from, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Writer {
     fn new(compress: bool) -> Self {
-        Self {
-            bytes: Vec::with_capacity(UDP_SIZE_MIN),
-            compress,
-            suffixes: HashMap::new(),
-            question: Name::root(),
-            question_at: None,
-        }
+        Self { bytes: Vec::with_capacity(UDP_SIZE_MIN), compress, suffixes: HashMap::default() }
     }
 
     fn head(&mut self, request: &Request, response: &Response) {
@@ -159,14 +203,9 @@ impl Writer {
         self.u16(flags);
         // A message of 65,535 bytes holds fewer than 6,000 records: a count that saturates is cut later.
         counts.into_iter().for_each(|count| self.u16(u16::try_from(count).unwrap_or(u16::MAX)));
-        let at = self.bytes.len();
         self.name(&request.name, true);
         self.u16(u16::from(request.kind));
         self.u16(u16::from(request.class));
-        if self.compress && !request.name.is_root() {
-            self.question = request.name.clone();
-            self.question_at = u16::try_from(at).ok();
-        }
     }
 
     fn record(&mut self, record: &Record) {
@@ -226,40 +265,51 @@ impl Writer {
     }
 
     fn name(&mut self, name: &Name, may_point: bool) {
-        let may_point = may_point && self.compress;
-        if may_point
-            && let Some(at) = self.question_at
-            && self.question.eq_case(name)
-        {
-            return self.u16(COMPRESSION | at);
+        let wire = name.wire();
+        if !self.compress {
+            return self.bytes.extend(wire);
         }
-        // The labels as they would be on the wire; suffixes of it are the keys.
-        let mut whole = Vec::with_capacity(name.len() + 1);
-        let mut starts = Vec::with_capacity(usize::from(name.num_labels()));
-        for label in name.iter() {
-            starts.push(whole.len());
-            whole.push(u8::try_from(label.len()).expect("hickory keeps labels to 63 bytes"));
-            whole.extend(label);
+        // Most owners are the question.
+        if may_point && wire.len() > 1 && self.bytes.get(HEADER_LENGTH..HEADER_LENGTH + wire.len()) == Some(wire) {
+            return self.u16(QUESTION);
         }
-        let mut end = whole.len();
-        let mut pointer = None;
         let base = self.bytes.len();
-        for start in starts {
-            if let Some(at) = self.suffixes.get(&whole[start..]) {
-                if may_point {
-                    (end, pointer) = (start, Some(*at));
-                    break;
+        for (start, key) in suffixes(wire) {
+            match self.suffixes.get(&key) {
+                Some(&at) if may_point && self.is_at(usize::from(at), &wire[start..]) => {
+                    self.bytes.extend(&wire[..start]);
+                    return self.u16(COMPRESSION | at);
                 }
-            } else if self.compress && base + start <= POINTER_MAX {
-                let at = u16::try_from(base + start).expect("14 bits, checked above");
-                self.suffixes.insert(whole[start..].to_vec(), at);
+                // Another name with this hash, or one that may not be pointed to: this one is written out.
+                Some(_) => {}
+                None if base + start <= POINTER_MAX => {
+                    let at = u16::try_from(base + start).expect("14 bits, checked above");
+                    self.suffixes.insert(key, at);
+                }
+                None => {}
             }
         }
-        self.bytes.extend(&whole[..end]);
-        match pointer {
-            Some(at) => self.u16(COMPRESSION | at),
-            None => self.bytes.push(0),
+        self.bytes.extend(wire);
+    }
+
+    /// Whether what was written at `at` is this name. Pointers lead backwards, so this ends.
+    fn is_at(&self, mut at: usize, mut name: &[u8]) -> bool {
+        while let (Some(&length), Some(&wanted)) = (self.bytes.get(at), name.first()) {
+            if length >= 0xc0 {
+                let Some(low) = self.bytes.get(at + 1) else { return false };
+                at = usize::from(u16::from_be_bytes([length, *low]) & !COMPRESSION);
+                continue;
+            }
+            let end = usize::from(length) + 1;
+            if length != wanted || self.bytes.get(at..at + end) != name.get(..end) {
+                return false;
+            }
+            if length == 0 {
+                return true;
+            }
+            (at, name) = (at + end, &name[end..]);
         }
+        false
     }
 
     fn u16(&mut self, number: u16) {
@@ -269,4 +319,20 @@ impl Writer {
     fn u32(&mut self, number: u32) {
         self.bytes.extend(number.to_be_bytes());
     }
+}
+
+/// Where each label of a name begins, the first one first, and the hash of the name from there on.
+fn suffixes(wire: &[u8]) -> SmallVec<[(usize, u64); 16]> {
+    let mut found = SmallVec::new();
+    let mut at = 0;
+    while let Some(length @ 1..) = wire.get(at).copied() {
+        found.push((at, 0));
+        at += 1 + usize::from(length);
+    }
+    let (mut end, mut from) = (at, 0xcbf2_9ce4_8422_2325);
+    for (start, key) in found.iter_mut().rev() {
+        from = hash(from, &wire[*start..end]);
+        (*key, end) = (from, *start);
+    }
+    found
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use super::addresses::Addresses;
 use super::changes::{Changes, Topic, fold};
 use super::command::{CheckFields, CheckStatus, Deregistration, NodeFields, Outcome, Registration, ServiceFields};
 use super::index::{NodeIndexes, ServiceIndexes, TableIndexes};
@@ -39,6 +40,7 @@ pub(super) struct Catalog {
     pub(super) services: OrdMap<Name, Arc<ServiceRow>>,
     /// Node IDs in lower case, to folded names.
     pub(super) node_ids: OrdMap<Name, Name>,
+    pub(super) addresses: Addresses,
     pub(super) indexes: TableIndexes,
 }
 
@@ -152,6 +154,8 @@ impl Edit<'_> {
             self.catalog.node_ids.insert(id, Arc::clone(name));
         }
         let node = Arc::new(Node { fields, create_index, modify_index: self.index });
+        let was = self.catalog.nodes.get(&**name).and_then(|row| row.node.ip());
+        self.catalog.addresses.move_node(name, was, node.ip());
         match self.catalog.nodes.get_mut(&**name) {
             Some(row) => Arc::make_mut(row).node = node,
             None => {
@@ -180,12 +184,14 @@ impl Edit<'_> {
         if let Some(old) = old.as_ref().filter(|_| is_renamed) {
             self.forget_instance(&fold(&old.fields.name).into(), node, &id);
         }
+        let was = old.as_ref().and_then(|old| old.ip());
         let create_index = old.map_or(self.index, |old| old.create_index);
         let Some(row) = self.catalog.nodes.get_mut(&**node) else { return };
         let row = Arc::make_mut(row);
         let name = row.node.fields.name.clone();
         let record = Arc::new(Service { node: name, fields, create_index, modify_index: self.index });
         row.services.insert(Arc::clone(&id), Arc::clone(&record));
+        self.catalog.addresses.move_service(node, &id, was, record.ip());
         if !self.catalog.services.contains_key(&*service) {
             let indexes = ServiceIndexes { checks: self.catalog.indexes.checks, ..ServiceIndexes::default() };
             self.catalog.services.insert(Arc::clone(&service), Arc::new(ServiceRow { indexes, ..Default::default() }));
@@ -249,6 +255,7 @@ impl Edit<'_> {
             self.remove_check(name, id);
         }
         self.catalog.nodes.remove(&**name);
+        self.catalog.addresses.move_node(name, row.node.ip(), None);
         let id = fold(&row.node.fields.id);
         if self.catalog.node_ids.get(&*id) == Some(name) {
             self.catalog.node_ids.remove(&*id);
@@ -268,6 +275,7 @@ impl Edit<'_> {
         }
         let Some(row) = self.catalog.nodes.get_mut(&**node) else { return };
         let Some(gone) = Arc::make_mut(row).services.remove(id) else { return };
+        self.catalog.addresses.move_service(node, &id.into(), gone.ip(), None);
         self.node_services_changed(node);
         self.forget_instance(&fold(&gone.fields.name).into(), node, &id.into());
         self.names_changed();

@@ -77,7 +77,7 @@ impl From<&Query> for Topic {
             Query::StateChecks { state } => Self::Checks(*state),
             Query::ServiceHealth { service, .. } => Self::ServiceHealth(fold(service)),
             Query::NodeHealth { node: Some(node) } => Self::NodeHealth(fold(node)),
-            Query::NodeHealth { node: None } => Self::Catalog,
+            Query::NodeHealth { node: None } | Query::AtAddress { .. } => Self::Catalog,
             Query::Autopilot => Self::Autopilot,
             Query::KvGet { key } => Self::KvKey(key.clone()),
             Query::KvList { prefix } | Query::KvKeys { prefix, .. } => Self::KvPrefix(prefix.clone()),

@@ -1,6 +1,7 @@
 //! Reading the catalog: nodes, instances, checks, and what the checks imply.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, NodeRow, ServiceRow};
@@ -42,6 +43,7 @@ impl Catalog {
                 Answer::NodeHealth(self.nodes.values().map(|row| row.health()).collect())
             }
             Query::OnNodes { meta, of } => self.on_nodes(meta, of),
+            Query::AtAddress { address } => Answer::Node(self.at_address(*address)),
             Query::KvGet { .. } => Answer::KvPair(None),
             Query::KvList { .. } => Answer::KvPairs(Vec::new()),
             Query::KvKeys { .. } => Answer::KvKeys(Vec::new()),
@@ -104,6 +106,16 @@ impl Catalog {
         self.nodes.get(&*fold(name))
     }
 
+    fn at_address(&self, address: IpAddr) -> Option<NodeServices> {
+        if let Some(node) = self.addresses.node_at(address) {
+            let node = Arc::clone(&self.nodes.get(&**node)?.node);
+            return Some(NodeServices { node, services: Vec::new() });
+        }
+        let (node, id) = self.addresses.service_at(address)?;
+        let row = self.nodes.get(&**node)?;
+        Some(NodeServices { node: Arc::clone(&row.node), services: vec![Arc::clone(row.services.get(&**id)?)] })
+    }
+
     /// The union of the instances' tags, in the order they are met.
     fn names(&self, is_meant: impl Fn(&Node) -> bool) -> BTreeMap<String, Vec<String>> {
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -151,13 +163,17 @@ impl Catalog {
 }
 
 fn instance_health(row: &NodeRow, service: &Arc<Service>) -> InstanceHealth {
-    let of_node = row.checks.values().filter(|check| check.fields.service_id.is_empty());
-    let of_service = row.checks.values().filter(|check| check.is_of(&service.fields.id));
-    InstanceHealth {
-        node: Arc::clone(&row.node),
-        service: Arc::clone(service),
-        checks: of_node.chain(of_service).cloned().collect(),
+    // In one pass: the node's come first.
+    let (mut checks, mut of_service) = (Vec::new(), Vec::new());
+    for check in row.checks.values() {
+        if check.fields.service_id.is_empty() {
+            checks.push(Arc::clone(check));
+        } else if check.is_of(&service.fields.id) {
+            of_service.push(Arc::clone(check));
+        }
     }
+    checks.append(&mut of_service);
+    InstanceHealth { node: Arc::clone(&row.node), service: Arc::clone(service), checks }
 }
 
 impl InstanceHealth {

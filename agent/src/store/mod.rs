@@ -3,6 +3,7 @@
 //! `raft` applies and publishes, `backend` queries. A clone is a view that never changes.
 //! Nothing here knows time but the entry's, nor who asks.
 
+mod addresses;
 mod autopilot;
 mod catalog;
 pub mod changes;

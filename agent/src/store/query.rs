@@ -2,6 +2,7 @@
 //! JSON or DNS. Both travel between agents: enums only grow at the end.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{AutopilotFields, CheckFields, NodeFields, ServiceFields};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Query {
     Nodes,
     /// A node with its services.
@@ -61,6 +62,11 @@ pub enum Query {
     OnNodes {
         meta: BTreeMap<String, String>,
         of: Box<Query>,
+    },
+    /// The first node with this address; if there is none the first service, with its node.
+    /// Answered as a node, without its services or with that one alone.
+    AtAddress {
+        address: IpAddr,
     },
 }
 
@@ -143,4 +149,59 @@ pub struct AutopilotEntry {
     pub fields: AutopilotFields,
     pub create_index: u64,
     pub modify_index: u64,
+}
+
+impl Node {
+    /// None where the address is a name.
+    pub fn ip(&self) -> Option<IpAddr> {
+        ip(&self.fields.address)
+    }
+}
+
+impl Service {
+    /// Of its own; none where that is a name or where it has its node's.
+    pub fn ip(&self) -> Option<IpAddr> {
+        ip(&self.fields.address)
+    }
+}
+
+/// Consul: `::ffff:10.0.0.1` is `10.0.0.1`, and so is `10.0.0.01`.
+fn ip(text: &str) -> Option<IpAddr> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Some(ip.to_canonical()),
+        Err(_) if text.len() <= 64 => decimal(text).map(IpAddr::V4),
+        Err(_) => None,
+    }
+}
+
+fn decimal(text: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut parts = text.split('.');
+    for octet in &mut octets {
+        let part = parts.next()?;
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        *octet = is_number.then(|| part.parse().ok())??;
+    }
+    parts.next().is_none().then(|| octets.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(ip(text), expected.map(|text| text.parse().unwrap()), "{text:?}");
+    }
+
+    #[test]
+    fn an_address_is_what_it_is_to_consul() {
+        check("10.0.0.1", Some("10.0.0.1"));
+        check("10.00.0.010", Some("10.0.0.10"));
+        check("::ffff:10.0.0.1", Some("10.0.0.1"));
+        check("FD00:0::9", Some("fd00::9"));
+        for text in ["", "10.0.0", "10.0.0.256", "10.0.0.1.2", "10.0.0.", "10.0.0.+1", "10.0.0.1 ", "a.b.c.d", "web"] {
+            check(text, None);
+        }
+    }
 }

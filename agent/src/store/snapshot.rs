@@ -187,6 +187,7 @@ impl Catalog {
         if !node.fields.id.is_empty() {
             self.node_ids.insert(fold(&node.fields.id).into(), Arc::clone(&name));
         }
+        self.addresses.move_node(&name, None, node.ip());
         let row = NodeRow { node: Arc::new(node), services: OrdMap::new(), checks: OrdMap::new(), indexes };
         self.nodes.insert(name, Arc::new(row));
     }
@@ -196,6 +197,7 @@ impl Catalog {
         let id: Name = fold(&service.fields.id).into();
         let name: Name = fold(&service.fields.name).into();
         let row = self.nodes.get_mut(&*node).ok_or_else(|| format!("a service of an unknown node: {node}"))?;
+        self.addresses.move_service(&node, &id, None, service.ip());
         let service = Arc::new(service);
         Arc::make_mut(row).services.insert(Arc::clone(&id), Arc::clone(&service));
         if !self.services.contains_key(&*name) {

@@ -65,6 +65,9 @@ fn catalog() -> Vec<Entry> {
         entry("mapped", "::ffff:10.1.0.8", "mapped", 88),
         Entry { service_address: "itself.service.consul", ..entry("itself", "10.1.0.9", "itself", 88) },
         entry("chained", "chain.example.com", "chained", 88),
+        entry("sp ace", "10.1.0.10", "sp svc", 88),
+        entry("esc\\.aped", "10.1.0.11", "esc\\ svc", 88),
+        entry("zeros", "10.1.0.012", "zeros", 88),
         Entry { service_address: "nx.example.com", ..entry("nxd", "10.1.0.6", "nxd", 88) },
         Entry { service_address: "fails.example.com", ..entry("failing", "10.1.0.7", "failing", 88) },
     ];
@@ -73,7 +76,8 @@ fn catalog() -> Vec<Entry> {
     catalog
 }
 
-/// Asked of both, one line each: name, kind, and `tcp`, `noedns`, a size or nothing.
+/// Asked of both, one line each: name, kind, and `tcp`, `noedns`, a size or nothing. In a label `+` is a
+/// blank and `|` a dot.
 const QUESTIONS: &str = "
 agent-one.node.consul A; agent-one.node.consul AAAA; agent-one.node.consul ANY; agent-one.node.consul TXT
 agent-one.node.consul MX; agent-one.node.consul SRV; agent-one.node.consul SOA; agent-one.node.consul NS
@@ -107,6 +111,9 @@ a.0a000001.addr.dc1.consul A; 1.0.0.10.in-addr.arpa PTR; 1.0.0.10.IN-ADDR.ARPA A
 53.8.9.127.in-addr.arpa PTR; 2.0.2.10.in-addr.arpa PTR; 0.10.in-addr.arpa PTR
 6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa PTR
 7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa PTR
+sp+ace.node.consul A; sp+svc.service.consul SRV; esc|aped.node.consul A; esc+svc.service.consul SRV
+sp+ace.node.con|sul A; 10.0.1.10.in-addr.arpa PTR; web1.node|consul A
+zeros.node.consul A; zeros.service.consul SRV; 12.0.1.10.in-addr.arpa PTR; 11.0.1.10.in-addr.arpa PTR
 foo.query.consul A; foo.connect.consul A; a.b.c.d.node.dc1.consul A; node.dc1.consul A; consul AXFR";
 
 /// As above, of which only the numbers of records can be the same.
@@ -142,7 +149,9 @@ impl Asked {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
-        let mut name = Name::from_ascii(&self.name).unwrap();
+        let labels: Vec<_> = self.name.split('.').map(|label| label.replace('+', " ").replace('|', ".")).collect();
+        let labels = labels.iter().filter(|label| !label.is_empty()).map(|label| label.as_bytes());
+        let mut name = Name::from_labels(labels).unwrap();
         name.set_fqdn(true);
         message.add_query(Query::query(name, self.kind));
         let mut bytes = message.to_vec().unwrap();

@@ -209,3 +209,39 @@ async fn lengths_that_lie_end_their_connection_and_no_other() {
     drop(silent);
     assert!(served.tasks.end(LONGEST).await, "the tasks did not end");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_answers_in_order_what_it_may_and_nothing_is_lost_at_its_end() {
+    let served = serve(config::Dns::default()).await;
+    let question = questions("web1.node.consul A").remove(0).bytes();
+    let framed = |id: u16, packet: &[u8]| {
+        let mut packet = packet.to_vec();
+        packet[..2].copy_from_slice(&id.to_be_bytes());
+        [&u16::try_from(packet.len()).unwrap().to_be_bytes()[..], &packet].concat()
+    };
+    let connect = || {
+        let stream = TcpStream::connect(served.addr).unwrap();
+        stream.set_read_timeout(Some(LONGEST)).unwrap();
+        stream
+    };
+    let mut stream = connect();
+    let all: Vec<u8> = (0..140).flat_map(|id| framed(id, &question)).collect();
+    stream.write_all(&all).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    let (mut ids, mut rest) = (Vec::new(), &rest[..]);
+    while let [high, low, after @ ..] = rest {
+        let (answer, after) = after.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        ids.push(u16::from_be_bytes([answer[0], answer[1]]));
+        rest = after;
+    }
+    assert_eq!(ids, (0..128).collect::<Vec<_>>());
+    // An answer and half a header are met with silence, and what follows is a question again.
+    let mut stream = connect();
+    let mut response = question.clone();
+    response[2] |= 0x80;
+    stream.write_all(&[framed(1, &response), vec![0, 2, 1, 2], vec![0, 0]].concat()).unwrap();
+    assert_eq!(Message::from_vec(&over(&mut stream, &question)).unwrap().answers.len(), 1);
+    drop(stream);
+    assert!(served.tasks.end(LONGEST).await, "the tasks did not end");
+}

@@ -41,9 +41,11 @@ const WORLD: &[&str] = &[
 ];
 const OPEN: &[&str] = &["clock", "config", "moment", "seats", "tasks", "telemetry"];
 const HTTP: &[&str] = &["axum", "hyper"];
-const DNS: &[&str] = &["dns::answer", "dns::name", "dns::record", "dns::request", "dns::upstream", "dns::wire"];
+const DNS: &[&str] =
+    &["dns::answer", "dns::domain", "dns::name", "dns::record", "dns::request", "dns::upstream", "dns::wire"];
 const DNS_AND_STATE: &[&str] = &[
     "dns::answer",
+    "dns::domain",
     "dns::name",
     "dns::record",
     "dns::request",

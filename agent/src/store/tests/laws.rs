@@ -10,6 +10,9 @@ const NAMES: [&str; 4] = ["a", "A", "b", "c"];
 const SERVICES: [&str; 3] = ["web", "Web", "db"];
 const IDS: [&str; 3] = ["s1", "S1", "s2"];
 const NODE_IDS: [&str; 3] = ["", "40e4a748-2192-161a-0510-9bf59fe950b5", "50e4a748-2192-161a-0510-9bf59fe950b5"];
+/// The first two are the same.
+const ADDRESSES: [&str; 4] = ["10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2", "name"];
+const AT: [[u8; 4]; 2] = [[10, 0, 0, 1], [10, 0, 0, 2]];
 const CHECKS: [&str; 3] = ["serfHealth", "c1", "c2"];
 const KEYS: [&str; 8] = ["", "a", "a/", "a/b", "a/b/c", "b", "é", "éa"];
 
@@ -36,17 +39,17 @@ fn kv_command() -> impl Strategy<Value = Command> {
 }
 
 fn registration() -> impl Strategy<Value = Registration> {
-    let fields = (one_of(&NAMES), one_of(&NODE_IDS), one_of(&["1", "2"]));
+    let fields = (one_of(&NAMES), one_of(&NODE_IDS), one_of(&ADDRESSES));
     let instance =
-        prop::option::of((one_of(&IDS), one_of(&SERVICES), prop::sample::subsequence(vec!["x", "y"], 0..=2)));
+        (one_of(&IDS), one_of(&SERVICES), prop::sample::subsequence(vec!["x", "y"], 0..=2), one_of(&ADDRESSES));
     let of_check = (one_of(&CHECKS), one_of(&["", "", "s1", "s2"]), status());
-    (fields, any::<bool>(), instance, prop::collection::vec(of_check, 0..3)).prop_map(
+    (fields, any::<bool>(), prop::option::of(instance), prop::collection::vec(of_check, 0..3)).prop_map(
         |((name, id, address), skip, s, checks)| {
             let mut registration = node(&name, &address);
             registration.node.id = id;
             Registration {
                 skip_node_update: skip,
-                service: s.map(|(id, name, tags)| service(&id, &name, &tags)),
+                service: s.map(|(id, name, tags, address)| ServiceFields { address, ..service(&id, &name, &tags) }),
                 checks: checks.into_iter().map(|(id, of, status)| check(&id, &of, status)).collect(),
                 ..registration
             }
@@ -98,9 +101,12 @@ fn queries() -> Vec<Query> {
         queries.push(Query::ServiceChecks { service: service.clone() });
         for tag in [None, Some("x".to_owned())] {
             queries.push(Query::ServiceNodes { service: service.clone(), tag: tag.clone() });
-            queries.push(Query::ServiceHealth { service: service.clone(), tag, passing_only: true });
+            for passing_only in [false, true] {
+                queries.push(Query::ServiceHealth { service: service.clone(), tag: tag.clone(), passing_only });
+            }
         }
     }
+    queries.extend(AT.map(|address| Query::AtAddress { address: address.into() }));
     // Of any metadata, so that every node counts.
     let narrowed = [Query::Nodes, Query::Services, Query::StateChecks { state: None }]
         .map(|of| Query::OnNodes { meta: [].into(), of: Box::new(of) });
@@ -211,6 +217,23 @@ proptest! {
         prop_assert_eq!(dumped(&world.store), dumped(&other.store));
         for query in queries() {
             prop_assert_eq!(world.store.query(&query), other.store.query(&query));
+        }
+    }
+
+    #[test]
+    fn who_is_at_an_address_is_the_first_of_all_who_are(log in log()) {
+        let mut world = World::at(2);
+        for command in log {
+            world.apply(command);
+            let Answer::NodeHealth(all) = world.answer(&Query::NodeHealth { node: None }) else { panic!("no nodes") };
+            for address in AT.map(std::net::IpAddr::from) {
+                let node = all.iter().find(|row| row.node.ip() == Some(address)).map(|row| (&row.node, None));
+                let services = all.iter().flat_map(|row| row.services.iter().map(|service| (&row.node, Some(service))));
+                let mut services = services.filter(|(_, service)| service.and_then(|s| s.ip()) == Some(address));
+                let expected = node.or_else(|| services.next());
+                let Answer::Node(found) = world.answer(&Query::AtAddress { address }) else { panic!("no node") };
+                prop_assert_eq!(found.as_ref().map(|found| (&found.node, found.services.first())), expected);
+            }
         }
     }
 
