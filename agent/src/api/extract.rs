@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::error::{Error, Refusal};
-use crate::backend::{self, Consistency, ReadOptions, Reply};
+use crate::backend::{self, Company, Consistency, ReadOptions, Reply};
 use crate::store::query::Query;
 
 /// How long a body may take to arrive.
@@ -31,6 +31,8 @@ pub(super) struct Call {
     pub(super) body: Mutex<Body>,
     /// Cancelled when the agent ends: whoever waits answers now.
     pub(super) stop: CancellationToken,
+    /// Those who ask the very same.
+    pub(super) company: Option<Arc<dyn Company>>,
 }
 
 /// Query parameters in the order given.
@@ -247,7 +249,7 @@ impl Call {
             return Ok(self.context.backend.read(query, options).await?);
         }
         tokio::select! {
-            reply = self.context.backend.read(query.clone(), options) => return Ok(reply?),
+            reply = self.context.backend.read_among(query.clone(), options, self.company.as_ref()) => return Ok(reply?),
             () = self.stop.cancelled() => {}
         }
         let now = self.context.backend.read(query, ReadOptions { min_index: 0, ..options });

@@ -9,6 +9,7 @@ mod agent_health;
 mod autopilot;
 mod body;
 mod catalog;
+mod company;
 mod content_hash;
 mod convert;
 mod coordinate;

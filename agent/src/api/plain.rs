@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use axum::response::Response;
-use bytes::{Buf, Bytes};
-use tokio::io::AsyncWriteExt;
+use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::company::{Answer, Called, Companies, Place, Round, Seat, Settled, Told};
 use super::{Context, router};
 use crate::clock;
 
@@ -26,6 +27,10 @@ use crate::clock;
 const HEAD_MAX: usize = 8 << 10;
 /// The most that is read at once.
 const READ_MAX: usize = 4 << 10;
+/// A longer body is not copied behind its head.
+const BODY_MAX: usize = 16 << 10;
+/// How long an answer may still take that does not wait for a change, once the client has sent its last.
+const LAST_TIME: Duration = Duration::from_secs(2);
 
 /// Questions of the state: none of them is answered by a stream.
 const PATHS: &[&str] = &["/v1/catalog/", "/v1/health/", "/v1/kv/", "/v1/status/"];
@@ -33,30 +38,46 @@ const PATHS: &[&str] = &["/v1/catalog/", "/v1/health/", "/v1/kv/", "/v1/status/"
 /// What makes a request more than a plain one, whatever it says.
 const OTHERS: &[&str] = &["content-length", "expect", "te", "transfer-encoding", "upgrade"];
 
+/// What all plain requests of a listener share.
+pub(super) struct Desk {
+    pub(super) context: Arc<Context>,
+    pub(super) companies: Arc<Companies>,
+    pub(super) stop: CancellationToken,
+    pub(super) head_time: Duration,
+}
+
 /// Answers one plain request after the other; what was read of another one, or none at the end.
-pub(super) async fn answer(
-    stream: &mut TcpStream,
-    peer: SocketAddr,
-    context: &Arc<Context>,
-    stop: &CancellationToken,
-    head_time: Duration,
-) -> io::Result<Option<Vec<u8>>> {
+pub(super) async fn answer(stream: &Arc<TcpStream>, peer: SocketAddr, desk: &Desk) -> io::Result<Option<Vec<u8>>> {
     let mut read = Vec::new();
     loop {
-        let (request, keep) = match head(stream, &mut read, stop, head_time).await? {
-            Head::Plain(request, keep) => (request, keep),
+        let (request, keep, place) = match head(stream, &mut read, desk).await? {
+            Head::Plain { request, keep, place } => (request, keep, place),
             Head::Other => return Ok(Some(read)),
             Head::End => return Ok(None),
         };
+        let company = place.as_ref().map(Place::company);
         // In a box, so that it takes room only for as long as it is under way.
-        let mut answer = Box::pin(router::answer(Arc::clone(context), *request, peer, stop.clone()));
-        let response = tokio::select! {
-            response = &mut answer => response,
-            () = gone(stream, &mut read) => return Ok(None),
-        };
+        let mut answer =
+            Box::pin(router::answer(Arc::clone(&desk.context), *request, peer, desk.stop.clone(), company));
+        let Some(end) = end(answer.as_mut(), stream, &mut read, place.as_ref()).await else { return Ok(None) };
         drop(answer);
-        let keep = keep && !stop.is_cancelled();
-        tell(stream, response, keep).await?;
+        let keep = match end {
+            End::Told(told) => {
+                // From here on the connection is this task's alone.
+                drop(place);
+                write(stream, &told.round.answer, told.written?).await?;
+                told.round.answer.keep
+            }
+            End::Own(response, followers) => {
+                let answer = encode(response, keep && !desk.stop.is_cancelled()).await?;
+                if !followers.is_empty() {
+                    Box::pin(Round::tell(followers, Arc::clone(&answer))).await;
+                }
+                drop(place);
+                write(stream, &answer, 0).await?;
+                answer.keep
+            }
+        };
         if !keep {
             return Ok(None);
         }
@@ -65,33 +86,84 @@ pub(super) async fn answer(
     }
 }
 
+/// How a request ended.
+enum End {
+    /// With an answer, for these too.
+    Own(Response, Vec<Arc<Seat>>),
+    /// With that of another.
+    Told(Told),
+}
+
+/// None when the client went.
+async fn end<F: Future<Output = Response>>(
+    mut answer: Pin<&mut F>,
+    stream: &TcpStream,
+    read: &mut Vec<u8>,
+    place: Option<&Place>,
+) -> Option<End> {
+    let response = loop {
+        tokio::select! {
+            biased;
+            called = called(place) => match called {
+                Called::Help(round) => Box::pin(round.work()).await,
+                Called::Told(told) => return Some(End::Told(told)),
+            },
+            response = answer.as_mut() => break response,
+            () = gone(stream, read) => match place {
+                Some(_) => return None,
+                // Its half of the connection may have ended alone.
+                None => break timeout(LAST_TIME, answer.as_mut()).await.ok()?,
+            },
+        }
+    };
+    let Some(place) = place else { return Some(End::Own(response, Vec::new())) };
+    match place.settle() {
+        Settled::Own(followers) => Some(End::Own(response, followers)),
+        Settled::Others => loop {
+            match place.called().await {
+                Called::Help(round) => Box::pin(round.work()).await,
+                Called::Told(told) => return Some(End::Told(told)),
+            }
+        },
+    }
+}
+
+async fn called(place: Option<&Place>) -> Called {
+    match place {
+        Some(place) => place.called().await,
+        None => std::future::pending().await,
+    }
+}
+
 enum Head {
-    /// Whether the connection stays after the answer.
-    Plain(Box<Request>, bool),
+    Plain {
+        request: Box<Request>,
+        /// Whether the connection stays after the answer.
+        keep: bool,
+        /// Of one who may have to wait.
+        place: Option<Place>,
+    },
     Other,
     End,
 }
 
 /// The next request's.
-async fn head(
-    stream: &TcpStream,
-    read: &mut Vec<u8>,
-    stop: &CancellationToken,
-    head_time: Duration,
-) -> io::Result<Head> {
-    let until = Instant::now() + head_time;
+async fn head(stream: &Arc<TcpStream>, read: &mut Vec<u8>, desk: &Desk) -> io::Result<Head> {
+    let until = Instant::now() + desk.head_time;
     loop {
         if let Some(length) = length(read) {
             let Some((request, keep)) = request(&read[..length]) else { return Ok(Head::Other) };
+            let may_wait = request.uri().query().is_some_and(|query| query.contains("index="));
+            let place = may_wait.then(|| desk.companies.place(&read[..length], stream));
             read.drain(..length);
-            return Ok(Head::Plain(Box::new(request), keep));
+            return Ok(Head::Plain { request: Box::new(request), keep, place });
         }
         if read.len() > HEAD_MAX || !may_be_plain(read) {
             return Ok(Head::Other);
         }
         let more = tokio::select! {
             more = timeout_at(until, fill(stream, read)) => more,
-            () = stop.cancelled() => return Ok(Head::End),
+            () = desk.stop.cancelled() => return Ok(Head::End),
         };
         match more {
             Ok(Ok(0)) | Err(_) => return Ok(Head::End),
@@ -169,11 +241,13 @@ async fn gone(stream: &TcpStream, read: &mut Vec<u8>) {
     std::future::pending().await
 }
 
-async fn tell(stream: &mut TcpStream, response: Response, keep: bool) -> io::Result<()> {
+/// The bytes of an answer.
+async fn encode(response: Response, keep: bool) -> io::Result<Arc<Answer>> {
     let (parts, body) = response.into_parts();
     // It is made already, and as long as it is.
     let body = axum::body::to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
-    let mut head = Vec::with_capacity(512);
+    let is_short = body.len() <= BODY_MAX;
+    let mut head = Vec::with_capacity(512 + if is_short { body.len() } else { 0 });
     head.extend_from_slice(b"HTTP/1.1 ");
     head.extend_from_slice(parts.status.as_str().as_bytes());
     head.push(b' ');
@@ -187,7 +261,24 @@ async fn tell(stream: &mut TcpStream, response: Response, keep: bool) -> io::Res
     head.extend_from_slice(format!("\r\nContent-Length: {}\r\nDate: ", body.len()).as_bytes());
     date(&mut head);
     head.extend_from_slice(if keep { b"\r\n\r\n" } else { b"\r\nConnection: close\r\n\r\n" });
-    stream.write_all_buf(&mut Bytes::from(head).chain(body)).await
+    let body = if is_short {
+        head.extend_from_slice(&body);
+        Bytes::new()
+    } else {
+        body
+    };
+    Ok(Arc::new(Answer { head: head.into(), body, keep }))
+}
+
+/// What follows the first `written` bytes.
+async fn write(stream: &TcpStream, answer: &Answer, mut written: usize) -> io::Result<()> {
+    while written < answer.length() {
+        match answer.write(stream, written)? {
+            0 => stream.writable().await?,
+            count => written += count,
+        }
+    }
+    Ok(())
 }
 
 /// `X-Consul-Index`, as hyper writes names for us.

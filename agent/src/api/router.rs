@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::error::{Error, Refusal};
 use super::extract::{Call, Params, unescape_path};
 use super::{Context, ENDPOINTS, reply};
+use crate::backend::Company;
 use crate::clock;
+use crate::moment::Moment;
 
 /// Under the address that `ui` opens.
 const NO_WEB_VIEW: &str =
@@ -141,22 +143,29 @@ fn is_printable(path: &str) -> bool {
     path.chars().all(quote::is_printable)
 }
 
-/// Answers one request.
+/// Answers one request. `company` is that of those who ask the very same, if it may wait with them.
 pub(super) async fn answer(
     context: Arc<Context>,
     request: Request,
     peer: SocketAddr,
     stop: CancellationToken,
+    company: Option<Arc<dyn Company>>,
 ) -> Response {
     let extra = context.response_headers.clone();
-    let mut response = dispatch(context, request, peer, stop).await;
+    let mut response = dispatch(context, request, peer, stop, company).await;
     for (name, value) in extra {
         response.headers_mut().insert(name, value);
     }
     response
 }
 
-async fn dispatch(context: Arc<Context>, request: Request, peer: SocketAddr, stop: CancellationToken) -> Response {
+async fn dispatch(
+    context: Arc<Context>,
+    request: Request,
+    peer: SocketAddr,
+    stop: CancellationToken,
+    company: Option<Arc<dyn Company>>,
+) -> Response {
     let (parts, body) = request.into_parts();
     if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
         let mut response = reply::text(StatusCode::BAD_REQUEST, "400 Bad Request: missing required Host header");
@@ -201,20 +210,41 @@ async fn dispatch(context: Arc<Context>, request: Request, peer: SocketAddr, sto
     let Some(params) = Params::parse(query.unwrap_or_default()) else {
         return reply::finish(reply::bare(StatusCode::INTERNAL_SERVER_ERROR), gzip).await;
     };
-    let asked = Asked { method: parts.method, url: shown_url(&parts.uri, &params), peer };
-    let started = clock::now();
-    let call = Call { context, tail, params, headers: parts.headers, body: Mutex::new(body), stop };
+    let url = shown_url(&parts.uri, &params);
+    let asked = Asked { method: parts.method, url, peer, started: clock::now() };
+    // What is near changes without news.
+    let company = company.filter(|_| !params.has("near"));
+    let call = Call { context, tail, params, headers: parts.headers, body: Mutex::new(body), stop, company };
     let response = call_endpoint(at, call, &path, &asked).await;
-    tracing::debug!(target: "agent.http", method = %asked.method, url = %asked.url, from = %peer,
-        latency = %shared::duration::format(clock::now().since(started)), "Request finished");
+    drop(asked);
     reply::finish(response, gzip).await
 }
 
-/// A request as the log tells of it.
+/// A request as the log tells of it, once it is over: also where another one's answer was written.
 struct Asked {
     method: axum::http::Method,
     url: String,
     peer: SocketAddr,
+    started: Moment,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        tracing::debug!(target: "agent.http", method = %self.method, url = %self.url, from = %self.peer,
+            latency = %shared::duration::format(clock::now().since(self.started)), "Request finished");
+    }
+}
+
+/// Measures an endpoint until it is dropped.
+struct Timed {
+    histogram: &'static Histogram,
+    started: Moment,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.histogram.record(clock::now().since(self.started).as_secs_f64() * 1000.0);
+    }
 }
 
 /// Families of endpoints that know of namespaces, to refuse them.
@@ -250,10 +280,8 @@ async fn call_endpoint(at: usize, call: Call, path: &str, asked: &Asked) -> Resp
     } else if known.is_some() && has_namespace {
         Err(Error::Namespace("ns").into())
     } else if let Some(which) = known {
-        let started = clock::now();
-        let result = (endpoint.answer)(call, endpoint.methods[which]).await;
-        latency(at, which).record(clock::now().since(started).as_secs_f64() * 1000.0);
-        result
+        let _timed = Timed { histogram: latency(at, which), started: clock::now() };
+        (endpoint.answer)(call, endpoint.methods[which]).await
     } else {
         Err(Error::Method(method.to_string()).into())
     };

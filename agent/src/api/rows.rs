@@ -149,7 +149,8 @@ impl Call {
     ) -> Result<Page, Error> {
         let options = params.options();
         // One box for all that follows: a question that waits takes no more room than it needs.
-        let mut page = Box::pin(self.context.backend.read_page(query.clone(), options, key, draw));
+        let company = self.company.as_ref();
+        let mut page = Box::pin(self.context.backend.read_page(query.clone(), options, key, draw, company));
         if options.min_index == 0 {
             return Ok(page.await?);
         }
@@ -157,7 +158,7 @@ impl Call {
             page = &mut page => return Ok(page?),
             () = self.stop.cancelled() => {}
         }
-        let now = self.context.backend.read_page(query, ReadOptions { min_index: 0, ..options }, key, draw);
+        let now = self.context.backend.read_page(query, ReadOptions { min_index: 0, ..options }, key, draw, None);
         let now = Box::pin(now);
         match tokio::time::timeout(Duration::from_millis(250), now).await {
             Ok(page) => Ok(page?),

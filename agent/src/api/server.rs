@@ -12,8 +12,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::plain::{self, Desk};
 use super::target::Lenient;
-use super::{Context, plain, router};
+use super::{Context, router};
 use crate::seats::Seats;
 use crate::tasks::Tasks;
 
@@ -30,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub async fn serve(listener: TcpListener, context: Arc<Context>, tasks: Tasks) {
     let seats = Seats::new(context.max_conns_per_client);
     let stop = tasks.token();
+    let desk = Desk { context, companies: Arc::default(), stop: stop.clone(), head_time: HEAD_TIME };
+    let desk = Arc::new(desk);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -49,26 +52,31 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, tasks: Tasks) {
             tracing::debug!(target: "agent.http", from = %peer, "connection closed, its address has too many");
             continue;
         };
-        let context = Arc::clone(&context);
-        let stop = stop.clone();
+        let desk = Arc::clone(&desk);
         // In a box: what a task is given it holds twice.
         let connection = Box::pin(async move {
-            connection(stream, peer, context, stop).await;
+            connection(stream, peer, &desk).await;
             drop(seat);
         });
         tasks.spawn("http connection", connection);
     }
 }
 
-async fn connection(mut stream: TcpStream, peer: SocketAddr, context: Arc<Context>, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: SocketAddr, desk: &Desk) {
     // Small answers must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
+    let stream = Arc::new(stream);
     let plain = tokio::select! {
-        plain = plain::answer(&mut stream, peer, &context, &stop, HEAD_TIME) => plain,
-        () = time_up(&stop) => return,
+        plain = plain::answer(&stream, peer, desk) => plain,
+        () = time_up(&desk.stop) => return,
     };
     match plain {
-        Ok(Some(read)) => Box::pin(others(Lenient::after(read, stream), peer, context, stop)).await,
+        Ok(Some(read)) => {
+            // Who wrote to it for another has let go of it.
+            let Some(stream) = Arc::into_inner(stream) else { return };
+            let (context, stop) = (Arc::clone(&desk.context), desk.stop.clone());
+            Box::pin(others(Lenient::after(read, stream), peer, context, stop)).await;
+        }
         Ok(None) => {}
         Err(error) => tracing::trace!(target: "agent.http", from = %peer, error = %error, "connection ended"),
     }
@@ -83,7 +91,7 @@ async fn time_up(stop: &CancellationToken) {
 async fn others(stream: Lenient<TcpStream>, peer: SocketAddr, context: Arc<Context>, stop: CancellationToken) {
     let calls = stop.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = Box::pin(router::answer(Arc::clone(&context), request.map(Body::new), peer, calls.clone()));
+        let answer = Box::pin(router::answer(Arc::clone(&context), request.map(Body::new), peer, calls.clone(), None));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();

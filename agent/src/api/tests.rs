@@ -95,6 +95,7 @@ fn registered(backend: &Backend, tasks: &Tasks) -> (Local, Checks) {
 /// A server that leads and has registered itself.
 pub(super) struct Lab {
     pub(super) context: Arc<Context>,
+    pub(super) watches: Watches,
     pub(super) tasks: Tasks,
 }
 
@@ -182,7 +183,7 @@ impl Lab {
             trailing_logs: 1000,
         };
         let raft = Raft::open(options, &tasks, notices, watches.on_applied()).await.expect("Raft in memory");
-        let backend = Backend::server(raft, watches, Others::nobody(&tasks), backend::Options::default());
+        let backend = Backend::server(raft, watches.clone(), Others::nobody(&tasks), backend::Options::default());
         backend.write(oneself().into()).await.expect("registered");
         let (heard, from_pool) = mpsc::channel(64);
         let lan = pool("one", Pool::Lan, heard, &tasks).await;
@@ -219,7 +220,7 @@ impl Lab {
             block_endpoints: vec!["/v1/agent/reload".to_owned()],
             ui: None,
         };
-        Self { context: Arc::new(context), tasks }
+        Self { context: Arc::new(context), watches, tasks }
     }
 
     pub(super) async fn send(&self, line: &str, body: &str, headers: &[(&str, &str)]) -> Seen {
@@ -230,7 +231,7 @@ impl Lab {
         }
         let request = request.body(Body::from(body.to_owned())).expect("a request");
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let response = router::answer(Arc::clone(&self.context), request, peer, self.tasks.token()).await;
+        let response = router::answer(Arc::clone(&self.context), request, peer, self.tasks.token(), None).await;
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
         let body = String::from_utf8_lossy(&bytes).into_owned();
@@ -543,7 +544,7 @@ async fn a_join_that_reaches_nobody_says_why() {
 #[tokio::test]
 async fn a_client_that_knows_no_server_says_so() {
     let lab = Lab::new().await;
-    let Lab { context, tasks } = lab;
+    let Lab { context, watches, tasks } = lab;
     let context = Arc::into_inner(context).expect("nobody else has it");
     let client = Context {
         backend: Backend::client(Others::nobody(&tasks), backend::Options::default()),
@@ -551,7 +552,7 @@ async fn a_client_that_knows_no_server_says_so() {
         server: false,
         ..context
     };
-    let lab = Lab { context: Arc::new(client), tasks };
+    let lab = Lab { context: Arc::new(client), watches, tasks };
     for path in [
         "/v1/catalog/nodes?stale",
         "/v1/catalog/datacenters",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -121,4 +121,98 @@ async fn a_blocking_read_does_not_hold_up_the_end() {
     assert!(lab.tasks.end(PATIENCE).await);
     let answer = read_until(&mut waiting, "").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 "), "{answer}");
+}
+
+/// From one of many addresses, since each may have few connections.
+async fn connect_from(at: usize, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = [127, 0, 1, u8::try_from(at + 1).expect("few")];
+    socket.bind(SocketAddr::from((from, 0))).expect("an address");
+    socket.connect(address).await.expect("connected")
+}
+
+async fn waiting(lab: &Lab, count: usize) {
+    let level = async {
+        while lab.watches.counts().waiting != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(PATIENCE, level).await.is_ok(), "{:?} instead of {count}", lab.watches.counts());
+}
+
+async fn send(stream: &mut TcpStream, request: &str) {
+    stream.write_all(request.as_bytes()).await.expect("sent");
+}
+
+/// One whole answer: its index and its body.
+async fn answer(stream: &mut TcpStream, body: &str) -> String {
+    let answer = read_until(stream, body).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(body), "{answer} has no {body}");
+    let index = answer.split("X-Consul-Index: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    index.expect("an index").to_owned()
+}
+
+#[tokio::test]
+async fn all_who_wait_for_the_same_are_told_and_go_on() {
+    let lab = Lab::new().await;
+    let address = serve(&lab).await;
+    let ask = |index: &str| format!("GET /v1/kv/a?raw&index={index}&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n");
+    lab.check("PUT /v1/kv/a", 200, "true").await;
+    let mut index = lab.ask("GET /v1/kv/a").await.header("x-consul-index").to_owned();
+    let mut all = Vec::new();
+    for at in 0..20 {
+        all.push(connect_from(at, address).await);
+    }
+    // Of the first round one goes before the news; of the second some come back, some ask something else.
+    for value in ["<one>", "<two>", "<three>"] {
+        for stream in &mut all {
+            send(stream, &ask(&index)).await;
+        }
+        waiting(&lab, all.len()).await;
+        drop(all.remove(0));
+        waiting(&lab, all.len()).await;
+        lab.send("PUT /v1/kv/a", value, &[]).await;
+        let mut told = Vec::new();
+        for stream in &mut all {
+            told.push(answer(stream, value).await);
+        }
+        assert!(told.iter().all(|one| *one == told[0]) && told[0] != index, "{told:?} after {index}");
+        index = told.remove(0);
+        waiting(&lab, 0).await;
+        send(&mut all[1], "PUT /v1/kv/b HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").await;
+        assert!(read_until(&mut all[1], "true").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+    assert!(lab.tasks.end(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn who_waits_beside_others_has_an_end_of_its_own() {
+    let lab = Lab::new().await;
+    let address = serve(&lab).await;
+    let ask = "GET /v1/kv/none?index=100000&wait=20ms HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut all = Vec::new();
+    for at in 0..8 {
+        let mut stream = connect_from(at, address).await;
+        send(&mut stream, ask).await;
+        all.push(stream);
+    }
+    for stream in &mut all {
+        let told = read_until(stream, "\r\n\r\n").await;
+        assert!(told.starts_with("HTTP/1.1 404 Not Found\r\n"), "{told}");
+    }
+    waiting(&lab, 0).await;
+    assert!(lab.tasks.end(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn who_has_sent_its_last_is_answered() {
+    let lab = Lab::new().await;
+    let address = serve(&lab).await;
+    for _ in 0..20 {
+        let mut stream = connect(address, "GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        stream.shutdown().await.expect("half closed");
+        let told = read_until(&mut stream, "").await;
+        assert!(told.starts_with("HTTP/1.1 200 OK\r\n") && told.ends_with(":8300\""), "{told}");
+    }
+    assert!(lab.tasks.end(PATIENCE).await);
 }

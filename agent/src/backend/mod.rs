@@ -14,6 +14,8 @@ mod tests;
 mod watches;
 mod wire;
 
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,6 +90,25 @@ impl Drawing<'_> {
         let body = (self.draw)(answer).ok_or_else(mismatch)?;
         Ok(Page { index, known_leader, last_contact_ms, body })
     }
+}
+
+/// Those who wait for the same answer: one of them listens for news, and the edge tells its answer to all.
+pub trait Company: Send + Sync {
+    /// Joins them; whether another one listens. Called before each look at the state.
+    fn follows(self: Arc<Self>) -> bool;
+
+    /// Ready once nobody listens for this one any more.
+    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// This one saw news, and its answer will be drawn now: who joins later is told something else.
+    fn has_news(&self);
+}
+
+/// How a request is answered, and beside whom it waits.
+#[derive(Clone, Copy, Default)]
+struct Manner<'a> {
+    drawing: Option<Drawing<'a>>,
+    company: Option<&'a Arc<dyn Company>>,
 }
 
 /// What a request came to.
@@ -219,7 +240,18 @@ impl Backend {
     }
 
     pub async fn read(&self, query: Query, options: ReadOptions) -> Result<Reply, Error> {
-        reply(self.carry(Asker::Anyone, Asked::read(query, options), None).await?.told()?)
+        self.read_among(query, options, None).await
+    }
+
+    /// The same, in the company of those who wait for just that.
+    pub async fn read_among(
+        &self,
+        query: Query,
+        options: ReadOptions,
+        company: Option<&Arc<dyn Company>>,
+    ) -> Result<Reply, Error> {
+        let manner = Manner { company, drawing: None };
+        reply(self.carry(Asker::Anyone, Asked::read(query, options), manner).await?.told()?)
     }
 
     /// Whether a stale read would find the answer that had `index` again: then how long no leader was
@@ -235,9 +267,11 @@ impl Backend {
         options: ReadOptions,
         key: &str,
         draw: &(dyn Fn(Answer) -> Option<Bytes> + Sync),
+        company: Option<&Arc<dyn Company>>,
     ) -> Result<Page, Error> {
         let drawing = Drawing { key, draw };
-        match self.carry(Asker::Anyone, Asked::read(query, options), Some(drawing)).await? {
+        let manner = Manner { company, drawing: Some(drawing) };
+        match self.carry(Asker::Anyone, Asked::read(query, options), manner).await? {
             Carried::Page(page) => Ok(page),
             Carried::Told(told) => drawing.page(reply(told)?),
         }
@@ -256,7 +290,7 @@ impl Backend {
     /// The index and outcome of the write; waits for a leader up to `rpc_hold_timeout`.
     /// Never answers [`Outcome::Refused`]: that is [`Error::Refused`].
     pub async fn write(&self, command: Command) -> Result<(u64, Outcome), Error> {
-        match self.carry(Asker::Anyone, Asked::Write(command), None).await?.told()? {
+        match self.carry(Asker::Anyone, Asked::Write(command), Manner::default()).await?.told()? {
             Told::Written { index, outcome } => Ok((index, outcome)),
             _ => Err(mismatch()),
         }
@@ -266,7 +300,7 @@ impl Backend {
     /// [`Consistency::Stale`] as this server or any does.
     pub async fn cluster(&self, consistency: Consistency) -> Result<Seen, Error> {
         let stale = consistency == Consistency::Stale;
-        match self.carry(Asker::Anyone, Asked::Cluster { stale }, None).await?.told()? {
+        match self.carry(Asker::Anyone, Asked::Cluster { stale }, Manner::default()).await?.told()? {
             Told::Cluster { leader, peers } => Ok(wire::seen(leader, peers)),
             _ => Err(mismatch()),
         }
@@ -274,7 +308,7 @@ impl Backend {
 
     /// What an operator asks of the leader; the name of the new one for a transfer.
     pub async fn operate(&self, operation: Operation) -> Result<String, Error> {
-        match self.carry(Asker::Anyone, Asked::Operate(operation), None).await?.told()? {
+        match self.carry(Asker::Anyone, Asked::Operate(operation), Manner::default()).await?.told()? {
             Told::Operated(name) => Ok(name),
             _ => Err(mismatch()),
         }
@@ -282,7 +316,7 @@ impl Backend {
 
     /// Takes a server out of the Raft configuration.
     pub async fn remove_peer(&self, peer: PeerName) -> Result<(), Error> {
-        match self.carry(Asker::Anyone, Asked::RemovePeer(peer), None).await?.told()? {
+        match self.carry(Asker::Anyone, Asked::RemovePeer(peer), Manner::default()).await?.told()? {
             Told::Operated(_) => Ok(()),
             _ => Err(mismatch()),
         }
@@ -290,7 +324,7 @@ impl Backend {
 
     /// How the servers are, as their leader saw them last.
     pub async fn health(&self) -> Result<OperatorHealth, Error> {
-        match self.carry(Asker::Anyone, Asked::Health, None).await?.told()? {
+        match self.carry(Asker::Anyone, Asked::Health, Manner::default()).await?.told()? {
             Told::Health(health) => Ok(health),
             _ => Err(mismatch()),
         }
@@ -311,21 +345,24 @@ impl Backend {
     /// What a server serves to other agents.
     pub fn handler(&self) -> rpc::Handler {
         let backend = self.clone();
-        std::sync::Arc::new(move |call| {
+        Arc::new(move |call| {
             let backend = backend.clone();
             Box::pin(async move {
                 let ask: Ask = payload::decode(FORMAT, &call.payload)?;
                 metrics::counter!("consul.rpc.request").increment(1);
                 let asker = if ask.from_server { Asker::Server } else { Asker::Anyone };
-                let told =
-                    backend.carry(asker, ask.what, None).await.and_then(Carried::told).unwrap_or_else(Told::from);
+                let told = backend
+                    .carry(asker, ask.what, Manner::default())
+                    .await
+                    .and_then(Carried::told)
+                    .unwrap_or_else(Told::from);
                 Ok(payload::encode(FORMAT, &told))
             })
         })
     }
 
     /// Until it is answered, here or elsewhere, or cannot be.
-    async fn carry(&self, asker: Asker, mut asked: Asked, drawing: Option<Drawing<'_>>) -> Result<Carried, Error> {
+    async fn carry(&self, asker: Asker, mut asked: Asked, manner: Manner<'_>) -> Result<Carried, Error> {
         let what = match &asked {
             Asked::Read { consistency, .. } => What::Read((*consistency).into()),
             Asked::Write(_) | Asked::Operate(_) | Asked::RemovePeer(_) => What::Write,
@@ -341,7 +378,7 @@ impl Backend {
             let step = forward::step(&place, what, asker, last.as_ref(), tried_at >= hold);
             let tried = match (step, &self.own) {
                 (Step::Fail(error), _) => return Err(error),
-                (Step::Here, Some(server)) => server.carry(&asked, hold, drawing).await,
+                (Step::Here, Some(server)) => server.carry(&asked, hold, manner).await,
                 (Step::Wait, Some(server)) => {
                     // Time up is looked at above.
                     let _ = timeout(hold.since(tried_at), Box::pin(server.until_not(&place))).await;

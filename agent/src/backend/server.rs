@@ -2,6 +2,7 @@
 //!
 //! Only the leader answers reads that are not stale, and writes; `forward` decides who does what.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +20,8 @@ use super::pages::Pages;
 use super::watches::WAITING_MAX;
 use super::wire::{self, Asked, Told};
 use super::{
-    Carried, Consistency, Drawing, Error, Options, Page, Peer, PeerName, ReadOptions, Reply, Seen, Status, Watches,
-    mismatch,
+    Carried, Company, Consistency, Drawing, Error, Manner, Options, Page, Peer, PeerName, ReadOptions, Reply, Seen,
+    Status, Watches, mismatch,
 };
 use crate::clock;
 use crate::moment::Moment;
@@ -67,16 +68,12 @@ impl Server {
     }
 
     /// Answers here what `forward` sent here.
-    pub(super) async fn carry(
-        &self,
-        asked: &Asked,
-        hold: Moment,
-        drawing: Option<Drawing<'_>>,
-    ) -> Result<Carried, Trouble> {
+    pub(super) async fn carry(&self, asked: &Asked, hold: Moment, manner: Manner<'_>) -> Result<Carried, Trouble> {
         match asked {
             Asked::Read { query, consistency, min_index, wait_ms } => {
-                self.is_ripe(query, wire::options(*consistency, *min_index, *wait_ms), hold).await?;
-                match drawing {
+                let options = wire::options(*consistency, *min_index, *wait_ms);
+                self.is_ripe(query, options, hold, manner.company).await?;
+                match manner.drawing {
                     Some(drawing) => self.page(query, drawing).map(Carried::Page).map_err(Trouble::Final),
                     None => Ok(Carried::Told(self.answer(query).into())),
                 }
@@ -91,7 +88,13 @@ impl Server {
     }
 
     /// Until this server may answer and the answer is newer than asked for, or the wait is over.
-    async fn is_ripe(&self, query: &Query, options: ReadOptions, hold: Moment) -> Result<(), Trouble> {
+    async fn is_ripe(
+        &self,
+        query: &Query,
+        options: ReadOptions,
+        hold: Moment,
+        company: Option<&Arc<dyn Company>>,
+    ) -> Result<(), Trouble> {
         match options.consistency {
             Consistency::Stale if !self.has_state() => {
                 Box::pin(self.until_state(hold)).await.map_err(Trouble::Final)?;
@@ -113,10 +116,15 @@ impl Server {
             loop {
                 // Before the look, so that no change falls between the two.
                 let changed = watch.changed();
+                let followed = company.filter(|company| Arc::clone(company).follows());
                 if is_newer() {
+                    company.into_iter().for_each(|company| company.has_news());
                     return;
                 }
-                changed.await;
+                match followed {
+                    Some(company) => poll_fn(|cx| company.poll_alone(cx)).await,
+                    None => changed.await,
+                }
             }
         };
         // That the wait is over is no news, and told all the same.
