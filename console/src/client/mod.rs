@@ -8,6 +8,7 @@
 mod backoff;
 mod connect;
 mod errand;
+mod held;
 mod monitor;
 mod policies;
 mod poll;

@@ -10,11 +10,11 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shared::http::blocking::Watch;
-use shared::http::{Answer, Error, Request};
+use shared::http::Request;
 use tokio::sync::watch::Receiver;
 
 use super::backoff::{self, Backoff};
+use super::held::Held;
 use super::wire::{DEADLINE, Miss, Wire, denial, pause};
 use super::{monitor, services};
 use crate::msg::{Denial, Source, Trouble};
@@ -31,8 +31,6 @@ const SYNC: &str = "quorate.raft.sync";
 const RULES_EVERY: u64 = 15;
 /// Above so many members their list is asked for less often.
 const MANY: usize = 2_000;
-/// How long a blocking query may be held.
-pub(super) const WAIT: Duration = Duration::from_secs(60);
 /// A question that the token may not ask is asked again: tokens are changed in place.
 const FORBIDDEN: Duration = Duration::from_secs(30);
 
@@ -69,6 +67,7 @@ pub(super) async fn poll(wire: &Wire, own: Option<Value>) -> Trouble {
 }
 
 /// Pace of one question: when to ask again after an answer, a refusal, a failure.
+#[derive(Debug)]
 pub(super) struct Pace {
     source: Source,
     period: Duration,
@@ -84,6 +83,11 @@ impl Pace {
         let is_vital = matches!(source, Source::Leader | Source::Members);
         let (backoff, dice) = (Backoff::default(), SmallRng::from_os_rng());
         Self { source, period, is_vital, backoff, dice, kicks: wire.kicks() }
+    }
+
+    /// From now on it waits so long after an answer.
+    pub(super) fn set_period(&mut self, period: Duration) {
+        self.period = period;
     }
 
     /// Tells what came of a question and waits until its next turn.
@@ -366,44 +370,12 @@ fn stats_of(own: &Value) -> Option<BTreeMap<String, String>> {
     Some(raft.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect())
 }
 
-/// All checks, by a query that the agent holds until one of them changes. Of both kinds of agent.
+/// All checks. Of both kinds of agent.
 pub(super) async fn checks(wire: &Wire) -> Trouble {
-    let mut pace = Pace::new(wire, Source::Checks, Duration::ZERO);
-    let mut watch = Watch::new(WAIT);
-    let mut kicks = wire.kicks();
+    let mut held = Held::new(wire, Source::Checks);
     loop {
-        let outcome = tokio::select! {
-            outcome = checks_once(wire, &mut watch) => outcome,
-            () = pause(Duration::MAX, &mut kicks) => {
-                watch.reset();
-                continue;
-            }
-        };
-        if outcome.is_err() {
-            watch.reset();
-        }
-        if let Err(trouble) = pace.turn(wire, outcome).await {
+        if let Err(trouble) = held.turn(wire, "/v1/health/state/any", Polled::Checks).await {
             return trouble;
         }
     }
-}
-
-async fn checks_once(wire: &Wire, watch: &mut Watch) -> Result<(), Miss> {
-    let request = wire.get("/v1/health/state/any").query("stale", "").within(watch.limit());
-    let request = match watch.index() {
-        // The first answer comes at once.
-        None => request,
-        Some(index) => request.query("index", index).query("wait", watch.wait()),
-    };
-    let answer: Answer = request.send().await.map_err(|error: Error| Miss::from(error))?;
-    let index = answer.index();
-    let checks = answer.json::<Option<Vec<_>>>().await?.unwrap_or_default();
-    if watch.accept(index) {
-        hand_on(wire, Polled::Checks(checks)).await?;
-    }
-    // An agent that tells no index must not be asked without a pause.
-    if watch.index().is_none() {
-        tokio::time::sleep(SECOND).await;
-    }
-    Ok(())
 }
