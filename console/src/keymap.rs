@@ -553,7 +553,7 @@ mod tests {
     #[test]
     fn while_a_filter_is_typed_letters_are_letters() {
         let mut model = model(Screen::Members);
-        model.members.filter.open = true;
+        model.members.listing.filter.open = true;
         assert_eq!(press(&model, KeyCode::Char('q')), Some(Action::FilterPut('q')));
         let close = action(&model, KeyEvent::new(KeyCode::Char('c'), CONTROL));
         assert_eq!(close, Some(Action::Close));

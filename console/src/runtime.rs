@@ -209,7 +209,9 @@ impl Console<'_> {
         let effects = update::settle(&mut self.model);
         self.perform(effects)?;
         let model = &self.model;
-        self.guard.screen.draw(|frame| view::draw(model, frame)).wrap_err("draw the screen")?;
+        let mut scrolls = 0;
+        self.guard.screen.draw(|frame| scrolls = view::draw(model, frame)).wrap_err("draw the screen")?;
+        self.model.scrolled(scrolls);
         self.drawn = Instant::now();
         if cfg!(debug_assertions) && std::env::var_os("QUORATE_CONSOLE_PANIC").is_some() {
             panic!("asked for by QUORATE_CONSOLE_PANIC");

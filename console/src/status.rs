@@ -34,7 +34,7 @@ pub fn run(places: &[Settings], is_json: bool) -> Result<ExitCode> {
 fn code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Ok(_) => 0,
-        Verdict::Thin(_) | Verdict::Unclear(_) | Verdict::Waiting => 2,
+        Verdict::Thin(_) | Verdict::Unclear(_) | Verdict::Waiting | Verdict::Unseated => 2,
         Verdict::NoQuorum(_) | Verdict::NoLeader { .. } | Verdict::Doubted(_) => 3,
     }
 }
@@ -98,6 +98,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::NoQuorum(_) => "no quorum",
         Verdict::NoLeader { .. } | Verdict::Doubted(_) => "no leader",
         Verdict::Unclear(_) | Verdict::Waiting => "unclear",
+        Verdict::Unseated => "no seat",
     }
 }
 
@@ -116,6 +117,13 @@ fn to_text(model: &Model, verdict: Verdict) -> String {
         quorum.spare(),
         model.raft.leader_name().unwrap_or("none"),
     );
+    if verdict == Verdict::Unseated {
+        let here = model.here();
+        let _ = writeln!(
+            text,
+            "note    {here} has no seat in Raft: it was removed, or is not added yet; ask another server"
+        );
+    }
     let wide = model.members.lan().map(|member| member.state.name.len()).max().unwrap_or(0);
     for member in model.members.lan() {
         let state = &member.state;

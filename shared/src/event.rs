@@ -234,6 +234,10 @@ pub struct RaftState {
     pub applied: u64,
     pub snapshot: u64,
     pub peers: Vec<RaftPeer>,
+    /// It hears no leader, and others refuse it their votes since their configuration does not have it: it was
+    /// removed, which it never learns from its log, or was not added yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub no_seat: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -106,6 +106,7 @@ async fn the_raft_of_each_server_is_in_the_picture_until_it_is_gone() {
         applied: 1,
         snapshot: 0,
         peers: Vec::new(),
+        no_seat: false,
     };
     for bus in [&a, &b] {
         bus.publish(WallTime::from_micros(1), Body::Raft(RaftEvent::State(state.clone())));

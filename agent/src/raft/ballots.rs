@@ -17,6 +17,8 @@ use crate::moment::Moment;
 
 /// So many candidates are remembered; a cluster has a few servers.
 const CANDIDATES_MAX: usize = 64;
+/// A server that was removed stands again and again, and is refused each time.
+const NO_SEAT_LASTS: Duration = Duration::from_secs(30);
 /// What a voter says first to a candidate that its configuration does not have.
 const NO_SEAT: &str = "the candidate is not in the configuration";
 
@@ -39,6 +41,8 @@ struct Inner {
     led_by: Option<(u64, String)>,
     leaderless_since: Moment,
     running: Option<Election>,
+    /// When another last refused its vote since its configuration does not have this server.
+    no_seat: Option<Moment>,
     /// What each other was last told here: term, whether it was granted, whether it was a pre-vote. The same
     /// question again is not told again, and servers that were removed ask for as long as they run.
     last_told: BTreeMap<String, (u64, bool, bool)>,
@@ -82,6 +86,7 @@ impl Ballots {
             led_by: None,
             leaderless_since: clock::now(),
             running: None,
+            no_seat: None,
             last_told: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), notices }
@@ -222,6 +227,11 @@ impl Ballots {
             Some(Election { term, is_pre_vote, cause, votes, tally: 1, need, is_over: false, is_told_no_seat: false });
     }
 
+    /// Others said lately that they do not have this server in their configuration.
+    pub(crate) fn has_no_seat(&self, now: Moment) -> bool {
+        self.lock().no_seat.is_some_and(|at| now.since(at) < NO_SEAT_LASTS)
+    }
+
     /// `voter` said this to this server; `reason` is its own, empty when it granted.
     pub(crate) fn answered(
         &self,
@@ -233,6 +243,9 @@ impl Ballots {
     ) {
         let term = request.vote.leader_id.term;
         let mut inner = self.lock();
+        if !granted && reason.starts_with(NO_SEAT) {
+            inner.no_seat = Some(clock::now());
+        }
         let (candidate, name) = (inner.name.clone(), inner.name_of(voter));
         let Some(election) = inner.running.as_mut().filter(|e| e.term == term && e.is_pre_vote == pre_vote) else {
             return;
@@ -397,6 +410,18 @@ mod tests {
             terms.push(term);
         }
         assert_eq!(terms, [3, 3, 4]);
+    }
+
+    #[test]
+    fn a_server_has_no_seat_while_others_say_so_and_not_for_another_refusal() {
+        let (notices, _told) = mpsc::channel(8);
+        let ballots = Ballots::new("a".to_owned(), "one".to_owned(), "127.0.0.1:8300".to_owned(), notices);
+        let request = VoteRequest::<Config>::new(Vote::new(3, ServerId(1)), None);
+        ballots.answered(&request, "b", false, "it still hears its leader two of term 2", true);
+        assert!(!ballots.has_no_seat(clock::now()));
+        ballots.answered(&request, "b", false, &format!("{NO_SEAT}, and its log is ahead"), true);
+        assert!(ballots.has_no_seat(clock::now()));
+        assert!(!ballots.has_no_seat(clock::now() + NO_SEAT_LASTS));
     }
 
     #[test]

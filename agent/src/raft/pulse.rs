@@ -109,6 +109,7 @@ mod tests {
             applied: 0,
             snapshot: 0,
             peers,
+            no_seat: false,
         }
     }
 

@@ -132,7 +132,7 @@ impl Watcher {
         if new.snapshot > old.snapshot {
             notice(&mut out, RaftEvent::SnapshotTaken { index: new.snapshot });
         }
-        let told = |s: &RaftState| (s.role, s.term, s.leader_id.clone(), s.confirmed, s.peers.clone());
+        let told = |s: &RaftState| (s.role, s.term, s.leader_id.clone(), s.confirmed, s.peers.clone(), s.no_seat);
         if told(&old) != told(&new) {
             notice(&mut out, RaftEvent::State(new.clone()));
         }
@@ -324,6 +324,7 @@ fn picture(me: &Me, metrics: &Metrics) -> RaftState {
         applied: shown_id(metrics.last_applied.as_ref()),
         snapshot: shown_id(metrics.snapshot.as_ref()),
         peers,
+        no_seat: false,
     }
 }
 
@@ -448,12 +449,13 @@ impl Loop {
     }
 
     /// A leader that nobody answers, and a follower that hears no leader, learn nothing new: their time
-    /// runs out unseen.
+    /// runs out unseen. So does that of one which was removed: others only refuse it their votes.
     fn recheck(&self, now: Moment) -> Option<Moment> {
         let state = self.watcher.state();
         let waits = match state.role {
             Role::Leader => state.peers.len() > 1,
-            _ => state.leader_id.is_some(),
+            Role::Follower | Role::Candidate => !state.peers.is_empty(),
+            Role::Learner | Role::Shutdown => state.leader_id.is_some(),
         };
         waits.then(|| now + Duration::from_millis(self.watcher.me.lease_ms / 2))
     }
@@ -479,6 +481,7 @@ impl Loop {
         }
         self.ballots.led_by(new.term, new.leader_id.as_deref());
         let now = clock::now();
+        new.no_seat = new.leader_id.is_none() && self.ballots.has_no_seat(now);
         let led = (self.watcher.state().role, self.watcher.state().term);
         let effects = self.watcher.step(now, clock::wall(), new);
         if led != (self.watcher.state().role, self.watcher.state().term) {

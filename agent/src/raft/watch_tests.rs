@@ -28,6 +28,7 @@ fn picture(role: Role, term: u64, leader: u128, voters: u128) -> RaftState {
         applied: 0,
         snapshot: 0,
         peers: (1..=voters).map(peer).collect(),
+        no_seat: false,
     }
 }
 

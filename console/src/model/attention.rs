@@ -33,7 +33,7 @@ pub struct Attention {
 
 impl Attention {
     pub fn selected(&self) -> Option<&Concern> {
-        self.rows.get(self.list.at)
+        self.rows.get(self.list.stands_at()?)
     }
 
     pub fn settle(&mut self, page: usize) {
@@ -135,9 +135,11 @@ fn servers(model: &Model, rows: &mut Vec<Concern>) {
 fn checks(model: &Model, rows: &mut Vec<Concern>) {
     for check in model.checks.rows() {
         let mark = match check.health {
+            _ if rows.len() >= ROWS_MAX => return,
             Health::Critical => Mark::Failed,
             Health::Warning => Mark::Warning,
-            Health::Passing | Health::Other => continue,
+            // They are sorted: none that follows is worse.
+            Health::Passing | Health::Other => return,
         };
         // A failed member and its serfHealth are one concern.
         let member = model.members.find(Pool::Lan, &check.node);

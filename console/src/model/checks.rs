@@ -146,7 +146,7 @@ impl Checks {
     }
 
     pub fn selected(&self) -> Option<&Check> {
-        self.rows.get(self.list.at)
+        self.rows.get(self.list.stands_at()?)
     }
 
     pub fn find(&self, node: &str, id: &str) -> Option<&Check> {

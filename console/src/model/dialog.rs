@@ -340,7 +340,7 @@ pub fn subject(model: &Model) -> Option<String> {
     match model.pane() {
         Pane::Members => model.members.selected().map(|member| member.state.name.clone()),
         Pane::Servers | Pane::Replication => {
-            model.servers.get(model.raft.list.at).map(|row| row.node.clone()).filter(|node| !node.is_empty())
+            model.servers.get(model.raft.list.stands_at()?).map(|row| row.node.clone()).filter(|node| !node.is_empty())
         }
         Pane::Attention => model.attention.selected()?.member.clone(),
         Pane::Checks => model.checks.selected().map(|check| check.node.clone()),

@@ -95,7 +95,7 @@ impl Elections {
     }
 
     pub fn selected(&self) -> Option<&Election> {
-        self.shown_at(self.list.at)
+        self.shown_at(self.list.stands_at()?)
     }
 
     pub fn find(&self, term: u64, candidate: &str) -> Option<&Election> {

@@ -8,8 +8,9 @@ use shared::time::WallTime;
 
 use super::checks::{Checks, Health, Policy, is_maintenance};
 use super::filter::{self, Filter};
-use super::list::ListState;
+use super::listing::{Listing, SortKey};
 use super::services::Place;
+use crate::msg::Motion;
 
 /// Characters kept of a check's output: all that Consul keeps, and less of each where there are many.
 pub const OUTPUT_MAX: usize = 4_096;
@@ -102,17 +103,10 @@ pub enum SortBy {
     Check,
 }
 
-impl SortBy {
-    pub fn next(self) -> Self {
-        match self {
-            Self::Status => Self::Node,
-            Self::Node => Self::Address,
-            Self::Address => Self::Check,
-            Self::Check => Self::Status,
-        }
-    }
+impl SortKey for SortBy {
+    const ALL: &'static [Self] = &[Self::Status, Self::Node, Self::Address, Self::Check];
 
-    pub fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Node => "node",
@@ -132,12 +126,7 @@ pub struct Instances {
     rows: Vec<Instance>,
     /// They have been answered since it is looked at.
     pub known: bool,
-    pub filter: Filter,
-    pub sort: SortBy,
-    pub reversed: bool,
-    pub list: ListState<Place>,
-    order: Vec<usize>,
-    disordered: bool,
+    pub listing: Listing<Place, SortBy>,
 }
 
 impl Instances {
@@ -146,21 +135,23 @@ impl Instances {
     }
 
     pub fn shown(&self) -> usize {
-        self.order.len()
+        self.listing.len()
     }
 
     pub fn shown_at(&self, at: usize) -> Option<&Instance> {
-        self.order.get(at).and_then(|row| self.rows.get(*row))
+        self.rows.get(self.listing.row(at)?)
     }
 
     pub fn selected(&self) -> Option<&Instance> {
-        self.shown_at(self.list.at)
+        self.rows.get(self.listing.selected()?)
     }
 
     /// Another service is looked at, or none.
     pub fn turn_to(&mut self, name: &str) {
         if self.of != name {
-            *self = Self { of: name.to_owned(), sort: self.sort, reversed: self.reversed, ..Self::default() };
+            let mut next = Self { of: name.to_owned(), ..Self::default() };
+            (next.listing.sort, next.listing.reversed) = (self.listing.sort, self.listing.reversed);
+            *self = next;
         }
     }
 
@@ -176,43 +167,26 @@ impl Instances {
                 key(a).cmp(&key(b)).then_with(|| a.id.cmp(&b.id))
             });
         }
-        (self.rows, self.known, self.disordered) = (rows, true, true);
+        (self.rows, self.known) = (rows, true);
+        self.listing.disorder();
     }
 
-    pub fn disorder(&mut self) {
-        self.disordered = true;
-    }
-
-    pub fn stand_as(&mut self, other: &Self) {
-        (self.sort, self.reversed) = (other.sort, other.reversed);
-        self.filter = other.filter.clone();
-        self.list = other.list.clone();
-        self.disordered = true;
+    pub fn go(&mut self, motion: Motion) {
+        let Self { rows, listing, .. } = self;
+        listing.go(motion, |row| rows[row].place());
     }
 
     pub fn settle(&mut self, page: usize) {
-        if std::mem::take(&mut self.disordered) {
-            self.arrange();
-        }
-        let Self { rows, order, list, .. } = self;
-        list.settle(
-            order.len(),
-            page,
-            |(node, id)| order.iter().position(|row| rows[*row].node == *node && rows[*row].id == *id),
-            |at| order.get(at).map(|row| rows[*row].place()),
+        let Self { rows, listing, .. } = self;
+        let sort = listing.sort;
+        listing.arrange(
+            rows.len(),
+            |filter, row| admits(filter, &rows[row]),
+            |a, b| compare(&rows[a], &rows[b], sort),
+            |a, b| (&rows[a].node, &rows[a].id).cmp(&(&rows[b].node, &rows[b].id)),
         );
-    }
-
-    fn arrange(&mut self) {
-        let Self { rows, order, filter, sort, reversed, .. } = self;
-        order.clear();
-        order.extend((0..rows.len()).filter(|at| admits(filter, &rows[*at])));
-        order.sort_unstable_by(|a, b| {
-            let (a, b) = (&rows[*a], &rows[*b]);
-            let ordering = compare(a, b, *sort);
-            let ordering = if *reversed { ordering.reverse() } else { ordering };
-            ordering.then_with(|| (&a.node, &a.id).cmp(&(&b.node, &b.id)))
-        });
+        let is = |row: usize, (node, id): &Place| rows[row].node == *node && rows[row].id == *id;
+        listing.settle(page, is, |row| rows[row].place());
     }
 }
 

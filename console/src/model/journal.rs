@@ -162,7 +162,7 @@ impl Journal {
     }
 
     pub fn selected(&self) -> Option<&Entry> {
-        self.shown_at(self.list.at)
+        self.shown_at(self.list.stands_at()?)
     }
 
     /// Entries that came since following stopped.

@@ -9,7 +9,9 @@ use shared::time::WallTime;
 
 use super::filter::Filter;
 use super::list::ListState;
+use super::listing::{Listing, SortKey};
 pub use super::member::{Member, Suspicion, Turn, status_word};
+use crate::msg::Motion;
 
 /// How many of each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,20 +53,11 @@ pub enum SortBy {
     Since,
 }
 
-impl SortBy {
-    pub fn next(self) -> Self {
-        match self {
-            Self::Status => Self::Name,
-            Self::Name => Self::Address,
-            Self::Address => Self::Type,
-            Self::Type => Self::Build,
-            Self::Build => Self::Rtt,
-            Self::Rtt => Self::Since,
-            Self::Since => Self::Status,
-        }
-    }
+impl SortKey for SortBy {
+    const ALL: &'static [Self] =
+        &[Self::Status, Self::Name, Self::Address, Self::Type, Self::Build, Self::Rtt, Self::Since];
 
-    pub fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Name => "node",
@@ -92,13 +85,8 @@ pub struct Members {
     pub wan_census: Census,
     /// The pool on screen.
     pub pool: Pool,
-    pub filter: Filter,
-    pub sort: SortBy,
-    pub reversed: bool,
-    pub list: ListState<String>,
-    /// Rows of the pool on screen in the order shown, as indexes into `rows`.
-    order: Vec<usize>,
-    disordered: bool,
+    /// Of the pool on screen.
+    pub listing: Listing<String, SortBy>,
     /// Estimated round trips from the agent in use, by node.
     rtts_us: HashMap<String, u64>,
 }
@@ -112,12 +100,7 @@ impl Default for Members {
             census: Census::default(),
             wan_census: Census::default(),
             pool: Pool::Lan,
-            filter: Filter::default(),
-            sort: SortBy::default(),
-            reversed: false,
-            list: ListState::default(),
-            order: Vec::new(),
-            disordered: false,
+            listing: Listing::default(),
             rtts_us: HashMap::new(),
         }
     }
@@ -156,22 +139,22 @@ impl Members {
             return;
         }
         self.pool = if self.pool == Pool::Lan { Pool::Wan } else { Pool::Lan };
-        self.list = ListState::default();
-        self.disordered = true;
+        self.listing.list = ListState::default();
+        self.listing.disorder();
     }
 
     /// Shows the same pool, rows and order as another moment of it.
     pub fn stand_as(&mut self, other: &Self) {
-        (self.pool, self.sort, self.reversed) = (other.pool, other.sort, other.reversed);
-        self.filter = other.filter.clone();
-        self.list = other.list.clone();
-        self.disordered = true;
+        self.pool = other.pool;
+        self.listing.stand_as(&other.listing);
     }
 
     /// Takes the estimates of all round trips.
     pub fn set_rtts(&mut self, rtts_us: HashMap<String, u64>) {
         self.rtts_us = rtts_us;
-        self.disordered |= self.sort == SortBy::Rtt;
+        if self.listing.sort == SortBy::Rtt {
+            self.listing.disorder();
+        }
     }
 
     /// Estimated microseconds from the agent in use and back.
@@ -207,20 +190,20 @@ impl Members {
 
     /// Rows on screen, filtered and sorted.
     pub fn shown(&self) -> usize {
-        self.order.len()
+        self.listing.len()
     }
 
     pub fn shown_at(&self, at: usize) -> Option<&Member> {
-        self.order.get(at).map(|row| &self.rows[*row])
+        self.rows.get(self.listing.row(at)?)
     }
 
     pub fn selected(&self) -> Option<&Member> {
-        self.shown_at(self.list.at)
+        self.rows.get(self.listing.selected()?)
     }
 
     /// Takes what a member is now; `since` is when that became so, if it was seen to happen.
     pub fn put(&mut self, state: MemberState, since: Option<WallTime>) {
-        self.disordered = true;
+        self.listing.disorder();
         if let Some(known) = self.find_mut(state.pool, &state.name) {
             if known.state.status != state.status {
                 known.since = since;
@@ -244,7 +227,7 @@ impl Members {
         {
             names.insert(moved.state.name.clone(), at);
         }
-        self.disordered = true;
+        self.listing.disorder();
     }
 
     /// Gossip says something of a LAN member; a status only when it changes it.
@@ -257,7 +240,7 @@ impl Members {
             member.since = Some(at);
         }
         member.note = note;
-        self.disordered = true;
+        self.listing.disorder();
     }
 
     /// A whole answer comes, of one pool or of both.
@@ -277,7 +260,7 @@ impl Members {
                 self.index.entry(member.state.pool).or_default().insert(member.state.name.clone(), at);
             }
         }
-        self.disordered = true;
+        self.listing.disorder();
         gone
     }
 
@@ -286,57 +269,50 @@ impl Members {
         self.index.clear();
         self.rtts_us.clear();
         self.known = false;
-        self.disordered = true;
+        self.listing.disorder();
     }
 
-    pub fn disorder(&mut self) {
-        self.disordered = true;
+    pub fn go(&mut self, motion: Motion) {
+        let Self { rows, listing, .. } = self;
+        listing.go(motion, |row| rows[row].state.name.clone());
     }
 
     pub fn settle(&mut self, page: usize) {
-        if std::mem::take(&mut self.disordered) {
-            self.arrange();
+        if self.listing.is_disordered() {
+            self.count_all();
         }
-        let Self { rows, order, list, .. } = self;
-        list.settle(
-            order.len(),
-            page,
-            |name| order.iter().position(|row| rows[*row].state.name == *name),
-            |at| order.get(at).map(|row| rows[*row].state.name.clone()),
-        );
-    }
-
-    fn arrange(&mut self) {
-        (self.census, self.wan_census) = (Census::default(), Census::default());
-        self.order.clear();
-        if self.pool == Pool::Wan && self.count(Pool::Wan) == 0 {
-            self.pool = Pool::Lan;
-        }
-        for (at, member) in self.rows.iter().enumerate() {
-            match member.state.pool {
-                Pool::Lan => self.census.count(member.state.status),
-                Pool::Wan => self.wan_census.count(member.state.status),
-            }
-            if member.state.pool == self.pool && admits(&self.filter, member) {
-                self.order.push(at);
-            }
-        }
+        let Self { rows, listing, rtts_us, pool, .. } = self;
+        let sort = listing.sort;
         // Numbers once a row, not once a comparison.
-        let Self { rows, order, rtts_us, .. } = self;
-        let (sort, reversed) = (self.sort, self.reversed);
         let numbers: Vec<Number> = match sort {
+            _ if !listing.is_disordered() => Vec::new(),
             SortBy::Address => rows.iter().map(|row| Number::Address(address_key(row))).collect(),
             SortBy::Rtt => rows.iter().map(|row| Number::Rtt(rtt_key(rtts_us, row))).collect(),
             _ => Vec::new(),
         };
-        order.sort_unstable_by(|a, b| {
-            let ordering = match (numbers.get(*a), numbers.get(*b)) {
+        listing.arrange(
+            rows.len(),
+            |filter, row| rows[row].state.pool == *pool && admits(filter, &rows[row]),
+            |a, b| match (numbers.get(a), numbers.get(b)) {
                 (Some(a), Some(b)) => a.cmp(b),
-                _ => compare(&rows[*a], &rows[*b], sort),
-            };
-            let ordering = if reversed { ordering.reverse() } else { ordering };
-            ordering.then_with(|| rows[*a].state.name.cmp(&rows[*b].state.name))
-        });
+                _ => compare(&rows[a], &rows[b], sort),
+            },
+            |a, b| rows[a].state.name.cmp(&rows[b].state.name),
+        );
+        listing.settle(page, |row, name| rows[row].state.name == *name, |row| rows[row].state.name.clone());
+    }
+
+    fn count_all(&mut self) {
+        (self.census, self.wan_census) = (Census::default(), Census::default());
+        if self.pool == Pool::Wan && self.count(Pool::Wan) == 0 {
+            self.pool = Pool::Lan;
+        }
+        for member in &self.rows {
+            match member.state.pool {
+                Pool::Lan => self.census.count(member.state.status),
+                Pool::Wan => self.wan_census.count(member.state.status),
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod filter;
 pub mod instances;
 pub mod journal;
 pub mod list;
+pub mod listing;
 pub mod mark;
 pub mod member;
 pub mod members;
@@ -195,6 +196,15 @@ impl Model {
         self.past.as_deref().unwrap_or(self)
     }
 
+    /// The overlay is drawn with so many lines that can be scrolled away; keys go on from there.
+    pub fn scrolled(&mut self, most: usize) {
+        let top = match &mut self.past {
+            Some(past) => &mut past.overlay_top,
+            None => &mut self.overlay_top,
+        };
+        *top = most.min(*top);
+    }
+
     pub fn lane(&self) -> Option<&Lane> {
         self.lanes.get(usize::from(self.active.0))
     }
@@ -227,7 +237,19 @@ impl Model {
     }
 
     pub fn verdict(&self) -> Verdict {
-        Verdict::of(&self.servers, &self.raft.leader)
+        if self.is_unseated() { Verdict::Unseated } else { Verdict::of(&self.servers, &self.raft.leader) }
+    }
+
+    /// The agent in use is a server that was removed from Raft, or was not added yet: it says so itself, or
+    /// those do whom it asks for their votes. Nobody tells it who leads.
+    pub fn is_unseated(&self) -> bool {
+        let raft = &self.raft;
+        let Some(it) = self.identity().filter(|it| it.server && !it.node_id.is_empty()) else { return false };
+        let tells = raft.peers_known && !raft.peers.is_empty();
+        let is_hidden = self.denials.contains_key(&Source::RaftConfiguration);
+        // Of Raft's old protocol IDs are addresses: then the name tells.
+        let is_out = tells && !is_hidden && raft.peers.iter().all(|peer| peer.id != it.node_id && peer.node != it.node);
+        !raft.is_led() && (is_out || raft.has_no_seat)
     }
 
     pub fn room(&self) -> Room {
@@ -244,9 +266,9 @@ impl Model {
     /// The filter of the screen, where there is one.
     pub fn filter(&self) -> Option<&filter::Filter> {
         match self.screen {
-            Screen::Members => Some(&self.members.filter),
-            Screen::Services if self.pane() == Pane::Instances => Some(&self.instances.filter),
-            Screen::Services => Some(&self.services.filter),
+            Screen::Members => Some(&self.members.listing.filter),
+            Screen::Services if self.pane() == Pane::Instances => Some(&self.instances.listing.filter),
+            Screen::Services => Some(&self.services.listing.filter),
             Screen::Events => Some(&self.journal.filter),
             Screen::Overview | Screen::Raft => None,
         }
@@ -254,9 +276,9 @@ impl Model {
 
     pub fn filter_mut(&mut self) -> Option<&mut filter::Filter> {
         match self.screen {
-            Screen::Members => Some(&mut self.members.filter),
-            Screen::Services if self.pane() == Pane::Instances => Some(&mut self.instances.filter),
-            Screen::Services => Some(&mut self.services.filter),
+            Screen::Members => Some(&mut self.members.listing.filter),
+            Screen::Services if self.pane() == Pane::Instances => Some(&mut self.instances.listing.filter),
+            Screen::Services => Some(&mut self.services.listing.filter),
             Screen::Events => Some(&mut self.journal.filter),
             Screen::Overview | Screen::Raft => None,
         }

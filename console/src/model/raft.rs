@@ -142,6 +142,8 @@ pub struct Raft {
     /// While the agent in use was stopped it saw nothing either: what it says lasted since then may
     /// have lasted longer. From when, and to when there was a leader again.
     pub blind: Option<(WallTime, Option<WallTime>)>,
+    /// The agent in use hears no leader, and others say that their configuration does not have it.
+    pub has_no_seat: bool,
     /// What a log last said of a missing heartbeat, until an election follows.
     pub heartbeat_lost: Option<(WallTime, String)>,
     /// Commit index once a second, oldest first.
@@ -342,6 +344,7 @@ impl Raft {
 
     fn leader_seen(&mut self, at: WallTime) {
         self.unwatched = None;
+        self.has_no_seat = false;
         if let Some((_, to @ None)) = &mut self.blind {
             *to = Some(at);
         }

@@ -20,8 +20,8 @@ pub fn is_due(model: &Model) -> bool {
         Verdict::NoLeader { .. } => model.raft.leaderless_ms(model.now).is_none_or(|ms| ms > LEADERLESS_MS),
         _ => !model.is_live(),
     };
-    // Who is only cut off from a leader needs no other cluster.
-    has_peers && is_stuck && model.raft.later().is_none()
+    // Who is only cut off from a leader, or was removed, needs no other cluster.
+    has_peers && is_stuck && model.raft.later().is_none() && !model.is_unseated()
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ use crate::msg::Act;
 /// The server that the selected row is about, as Raft has it.
 pub fn selected(model: &Model) -> Option<&ServerRow> {
     match model.pane() {
-        Pane::Servers | Pane::Replication => model.servers.get(model.raft.list.at),
+        Pane::Servers | Pane::Replication => model.servers.get(model.raft.list.stands_at()?),
         _ => {
             let node = subject(model)?;
             model.servers.iter().find(|row| row.node == node)

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{Checks, Health};
 use super::filter::{self, Filter};
-use super::list::ListState;
+use super::listing::{Listing, SortKey};
+use crate::msg::Motion;
 
 /// Instances remembered of all services together, each by node and ID; those of more services are counted
 /// while they are looked at.
@@ -69,17 +70,10 @@ pub enum SortBy {
     Tags,
 }
 
-impl SortBy {
-    pub fn next(self) -> Self {
-        match self {
-            Self::Status => Self::Name,
-            Self::Name => Self::Instances,
-            Self::Instances => Self::Tags,
-            Self::Tags => Self::Status,
-        }
-    }
+impl SortKey for SortBy {
+    const ALL: &'static [Self] = &[Self::Status, Self::Name, Self::Instances, Self::Tags];
 
-    pub fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Name => "name",
@@ -98,13 +92,9 @@ pub struct Services {
     rows: Vec<Service>,
     /// The catalog has answered at least once.
     pub known: bool,
-    pub filter: Filter,
-    pub sort: SortBy,
-    pub reversed: bool,
-    pub list: ListState<String>,
-    /// Rows on screen in the order shown, as indexes into `rows`.
-    order: Vec<usize>,
-    disordered: bool,
+    pub listing: Listing<String, SortBy>,
+    /// Instances or checks changed since they were counted.
+    is_uncounted: bool,
     /// Kept of all rows together.
     places: usize,
 }
@@ -124,15 +114,15 @@ impl Services {
 
     /// Rows on screen, filtered and sorted.
     pub fn shown(&self) -> usize {
-        self.order.len()
+        self.listing.len()
     }
 
     pub fn shown_at(&self, at: usize) -> Option<&Service> {
-        self.order.get(at).and_then(|row| self.rows.get(*row))
+        self.rows.get(self.listing.row(at)?)
     }
 
     pub fn selected(&self) -> Option<&Service> {
-        self.shown_at(self.list.at)
+        self.rows.get(self.listing.selected()?)
     }
 
     /// Takes the whole catalog of names; what was known of the instances is old from now on.
@@ -148,7 +138,7 @@ impl Services {
             .collect();
         self.places = self.rows.iter().filter_map(|row| row.places.as_ref()).map(Vec::len).sum();
         self.known = true;
-        self.disordered = true;
+        self.recount();
     }
 
     /// Takes where the instances of one service are.
@@ -166,12 +156,12 @@ impl Services {
         }
         self.rows[at].places = Some(places);
         self.rows[at].is_stale = false;
-        self.disordered = true;
+        self.recount();
     }
 
     /// Those whose instances should be asked for next: in sight first, then any that never were.
     pub fn uncounted(&self) -> Vec<String> {
-        let list = &self.list;
+        let list = &self.listing.list;
         let in_sight = (list.top..list.top + list.page).filter_map(|at| self.shown_at(at));
         let in_sight = in_sight.filter(|row| row.is_stale || row.places.is_none()).map(|row| row.name.clone());
         let mut names: Vec<String> = in_sight.take(ASKED_MAX).collect();
@@ -184,33 +174,33 @@ impl Services {
 
     pub fn clear(&mut self) {
         (self.rows, self.known, self.places) = (Vec::new(), false, 0);
-        self.disordered = true;
+        self.recount();
     }
 
-    pub fn disorder(&mut self) {
-        self.disordered = true;
+    /// Instances or checks changed: they are counted anew at the next settling.
+    pub fn recount(&mut self) {
+        self.is_uncounted = true;
     }
 
-    /// Shows the same rows and order as another moment of it.
-    pub fn stand_as(&mut self, other: &Self) {
-        (self.sort, self.reversed) = (other.sort, other.reversed);
-        self.filter = other.filter.clone();
-        self.list = other.list.clone();
-        self.disordered = true;
+    pub fn go(&mut self, motion: Motion) {
+        let Self { rows, listing, .. } = self;
+        listing.go(motion, |row| rows[row].name.clone());
     }
 
     pub fn settle(&mut self, page: usize, checks: &Checks) {
-        if std::mem::take(&mut self.disordered) {
+        if std::mem::take(&mut self.is_uncounted) {
             self.measure(checks);
-            self.arrange();
+            self.listing.disorder();
         }
-        let Self { rows, order, list, .. } = self;
-        list.settle(
-            order.len(),
-            page,
-            |name| order.iter().position(|row| rows[*row].name == *name),
-            |at| order.get(at).map(|row| rows[*row].name.clone()),
+        let Self { rows, listing, .. } = self;
+        let sort = listing.sort;
+        listing.arrange(
+            rows.len(),
+            |filter, row| admits(filter, &rows[row]),
+            |a, b| compare(&rows[a], &rows[b], sort),
+            |a, b| rows[a].name.cmp(&rows[b].name),
         );
+        listing.settle(page, |row, name| rows[row].name == *name, |row| rows[row].name.clone());
     }
 
     fn measure(&mut self, checks: &Checks) {
@@ -232,19 +222,6 @@ impl Services {
             }
             (row.tally, row.health) = (Some(tally), worst);
         }
-    }
-
-    fn arrange(&mut self) {
-        let Self { rows, order, filter, .. } = self;
-        order.clear();
-        order.extend((0..rows.len()).filter(|at| admits(filter, &rows[*at])));
-        let (sort, reversed) = (self.sort, self.reversed);
-        order.sort_unstable_by(|a, b| {
-            let (a, b) = (&rows[*a], &rows[*b]);
-            let ordering = compare(a, b, sort);
-            let ordering = if reversed { ordering.reverse() } else { ordering };
-            ordering.then_with(|| a.name.cmp(&b.name))
-        });
     }
 }
 
@@ -332,9 +309,9 @@ mod tests {
             ("db".to_owned(), vec!["v10".to_owned()]),
         ]));
         for (text, expected) in [("tag=v1", 1), ("tag=http", 1), ("v1", 2), ("tag!=v1", 1), ("name=db or tag=v1", 2)] {
-            services.filter.wipe();
-            text.chars().for_each(|c| services.filter.put(c));
-            services.disorder();
+            services.listing.filter.wipe();
+            text.chars().for_each(|c| services.listing.filter.put(c));
+            services.listing.disorder();
             services.settle(9, &Checks::default());
             assert_eq!(services.shown(), expected, "{text}");
         }

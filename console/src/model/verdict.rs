@@ -54,6 +54,8 @@ pub enum Verdict {
     },
     /// Somebody says that it leads, and no quorum answers it.
     Doubted(Quorum),
+    /// The agent in use is a server without a seat in Raft: how the cluster is cannot be seen from it.
+    Unseated,
     /// A quorum with voters missing and none to spare.
     Thin(Quorum),
     Ok(Quorum),

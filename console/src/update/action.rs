@@ -3,6 +3,7 @@
 use shared::event::Level;
 
 use super::{copy, dialog, recovery};
+use crate::model::listing::{Listing, SortKey};
 use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane};
 use crate::model::{Model, Overlay, Remark};
@@ -106,26 +107,14 @@ fn go(model: &mut Model, motion: Motion) {
             list.go(motion, len, keys);
             model.checks.list = list;
         }
-        Pane::Members => {
-            let (len, mut list) = (model.members.shown(), model.members.list.clone());
-            list.go(motion, len, |at| model.members.shown_at(at).map(|row| row.state.name.clone()));
-            model.members.list = list;
-        }
+        Pane::Members => model.members.go(motion),
         Pane::Elections => {
             let (len, mut list) = (model.raft.elections.len(), model.raft.elections.list.clone());
             list.go(motion, len, |at| model.raft.elections.shown_at(at).map(|row| row.key()));
             model.raft.elections.list = list;
         }
-        Pane::Services => {
-            let (len, mut list) = (model.services.shown(), model.services.list.clone());
-            list.go(motion, len, |at| model.services.shown_at(at).map(|row| row.name.clone()));
-            model.services.list = list;
-        }
-        Pane::Instances => {
-            let (len, mut list) = (model.instances.shown(), model.instances.list.clone());
-            list.go(motion, len, |at| model.instances.shown_at(at).map(|row| row.place()));
-            model.instances.list = list;
-        }
+        Pane::Services => model.services.go(motion),
+        Pane::Instances => model.instances.go(motion),
         Pane::Journal => model.journal.go(motion),
         Pane::Recent => {}
     }
@@ -200,32 +189,26 @@ fn filter(model: &mut Model, action: Action) {
 
 fn refilter(model: &mut Model) {
     match model.screen {
-        Screen::Members => model.members.disorder(),
-        Screen::Services if model.pane() == Pane::Instances => model.instances.disorder(),
-        Screen::Services => model.services.disorder(),
+        Screen::Members => model.members.listing.disorder(),
+        Screen::Services if model.pane() == Pane::Instances => model.instances.listing.disorder(),
+        Screen::Services => model.services.listing.disorder(),
         Screen::Events => model.journal.choose(),
         Screen::Overview | Screen::Raft => {}
     }
 }
 
 fn sort(model: &mut Model, action: Action) {
-    let is_next = action == Action::SortNext;
     match model.pane() {
-        Pane::Services => {
-            let it = &mut model.services;
-            (it.sort, it.reversed) = if is_next { (it.sort.next(), it.reversed) } else { (it.sort, !it.reversed) };
-            it.disorder();
-        }
-        Pane::Instances => {
-            let it = &mut model.instances;
-            (it.sort, it.reversed) = if is_next { (it.sort.next(), it.reversed) } else { (it.sort, !it.reversed) };
-            it.disorder();
-        }
-        _ => {
-            let it = &mut model.members;
-            (it.sort, it.reversed) = if is_next { (it.sort.next(), it.reversed) } else { (it.sort, !it.reversed) };
-            it.disorder();
-        }
+        Pane::Services => sorted(&mut model.services.listing, action),
+        Pane::Instances => sorted(&mut model.instances.listing, action),
+        _ => sorted(&mut model.members.listing, action),
+    }
+}
+
+fn sorted<K: Clone, S: SortKey>(listing: &mut Listing<K, S>, action: Action) {
+    match action {
+        Action::SortNext => listing.sort_next(),
+        _ => listing.sort_reverse(),
     }
 }
 
@@ -261,6 +244,7 @@ fn other_agent(model: &mut Model) -> Vec<Effect> {
     model.active = LaneId(u8::try_from(next).unwrap_or(0));
     model.picture = false;
     model.denials.clear();
+    model.raft.has_no_seat = false;
     vec![Effect::Attach(model.active)]
 }
 

@@ -18,7 +18,9 @@ use crate::model::strip::Past;
 use crate::msg::{AgentKind, Denial, Effect, Interest, OwnAgent, Place, Screen, Source};
 use crate::polled::InstanceEntry;
 
-pub(super) fn services(model: &mut Model, services: BTreeMap<String, Vec<String>>) {
+pub(super) fn services(model: &mut Model, mut services: BTreeMap<String, Vec<String>>) {
+    // Consul tells them in another order each time.
+    services.values_mut().for_each(|tags| tags.sort_unstable());
     model.services.replace(services);
 }
 
@@ -100,8 +102,7 @@ pub(super) fn checks(model: &mut Model, at: WallTime, checks: Vec<HealthCheck>) 
         }
     });
     let changed = model.checks.replace(rows.collect(), at);
-    model.services.disorder();
-    model.instances.disorder();
+    model.services.recount();
     for (check, before) in changed {
         let (mark, level) = match check.health {
             Health::Critical => (Mark::Failed, Level::Warn),

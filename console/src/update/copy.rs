@@ -42,7 +42,7 @@ fn row(model: &Model) -> Option<String> {
             vec![row.state.name.clone(), row.state.address.clone(), status, row.kind().to_owned()]
         }
         Pane::Servers | Pane::Replication => {
-            let row = model.servers.get(model.raft.list.at)?;
+            let row = model.servers.get(model.raft.list.stands_at()?)?;
             vec![row.name().to_owned(), row.address.clone(), row.id.clone()]
         }
         Pane::Journal => {

@@ -295,6 +295,7 @@ fn raft_state(model: &mut Model, time: WallTime, node: &str, state: RaftState) {
         }
         None => {
             model.raft.led_by_nobody(time);
+            model.raft.has_no_seat = state.no_seat;
             model.raft.timeline.leaderless(time);
             if state.role == Role::Candidate {
                 model.raft.timeline.put(node, time, Phase::Stands);

@@ -54,6 +54,7 @@ pub(super) fn link(model: &mut Model, id: LaneId, at: WallTime, link: Link) -> b
         if id == model.active {
             model.denials.clear();
             model.picture = false;
+            model.raft.has_no_seat = false;
         }
     }
     true

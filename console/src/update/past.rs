@@ -107,8 +107,8 @@ fn stand(to: &mut Model, from: &Model) {
     to.members.stand_as(&from.members);
     to.raft.list = from.raft.list.clone();
     to.checks.list = from.checks.list.clone();
-    to.services.stand_as(&from.services);
-    to.instances.stand_as(&from.instances);
+    to.services.listing.stand_as(&from.services.listing);
+    to.instances.listing.stand_as(&from.instances.listing);
     (to.dialog, to.remark) = (None, None);
     to.dirty = true;
 }

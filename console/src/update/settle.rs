@@ -4,12 +4,13 @@
 use shared::event::MemberStatus;
 
 use super::{catalog, dialog, pursue};
-use crate::model::Model;
 use crate::model::attention;
+use crate::model::list::Stand;
 use crate::model::panes::{self, Pane, Room};
 use crate::model::servers::{self, Here, ServerRole};
 use crate::model::timeline::Phase;
 use crate::model::verdict;
+use crate::model::{Model, Overlay};
 use crate::msg::{AgentKind, Effect, Screen};
 
 /// Makes rows and keeps selections in sight.
@@ -27,14 +28,14 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
         timeline(model);
     }
     for pane in [Pane::Servers, Pane::Attention, Pane::Checks, Pane::Members, Pane::Elections, Pane::Journal] {
-        let page = page(model, pane);
-        settle_pane(model, pane, page);
+        let (page, stand) = (page(model, pane), stand(model, pane));
+        settle_pane(model, pane, page, stand);
     }
     // Where nobody looks at them they are put in order when somebody does.
     if model.screen == Screen::Services {
         for pane in [Pane::Services, Pane::Instances] {
-            let page = page(model, pane);
-            settle_pane(model, pane, page);
+            let (page, stand) = (page(model, pane), stand(model, pane));
+            settle_pane(model, pane, page, stand);
         }
     }
     // An order is followed now, not as it looked at some moment.
@@ -46,10 +47,23 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }
 
-fn settle_pane(model: &mut Model, pane: Pane, page: usize) {
+/// What is looked at stays what it is while rows come, move and go.
+fn stand(model: &Model, pane: Pane) -> Stand {
+    let focus = model.pane();
+    let is_same = focus == pane || (focus, pane) == (Pane::Replication, Pane::Servers);
+    match pane {
+        _ if is_same && model.overlay == Overlay::Detail => Stand::Held,
+        Pane::Services if focus == Pane::Instances => Stand::Held,
+        Pane::Instances if is_same => Stand::Pinned,
+        _ => Stand::Free,
+    }
+}
+
+fn settle_pane(model: &mut Model, pane: Pane, page: usize, stand: Stand) {
     match pane {
         Pane::Servers | Pane::Replication => {
             let rows = &model.servers;
+            model.raft.list.stand = stand;
             model.raft.list.settle(
                 rows.len(),
                 page,
@@ -57,19 +71,35 @@ fn settle_pane(model: &mut Model, pane: Pane, page: usize) {
                 |at| rows.get(at).map(|row| row.id.clone()),
             );
         }
-        Pane::Attention => model.attention.settle(page),
-        Pane::Checks => model.checks.settle(page),
-        Pane::Members => model.members.settle(page),
-        Pane::Elections => model.raft.elections.settle(page),
+        Pane::Attention => {
+            model.attention.list.stand = stand;
+            model.attention.settle(page);
+        }
+        Pane::Checks => {
+            model.checks.list.stand = stand;
+            model.checks.settle(page);
+        }
+        Pane::Members => {
+            model.members.listing.list.stand = stand;
+            model.members.settle(page);
+        }
+        Pane::Elections => {
+            model.raft.elections.list.stand = stand;
+            model.raft.elections.settle(page);
+        }
         Pane::Services => {
+            model.services.listing.list.stand = stand;
             model.services.settle(page, &model.checks);
-            let selected = model.services.selected().map(|row| row.name.clone()).unwrap_or_default();
-            // What was looked at then is all that is known of then.
-            if model.moment.is_none() {
-                model.instances.turn_to(&selected);
+            let selected = model.services.selected().map(|row| row.name.clone());
+            // What was looked at then is all that is known of then; a service that is gone may come back.
+            if model.moment.is_none() && (selected.is_some() || stand != Stand::Held) {
+                model.instances.turn_to(&selected.unwrap_or_default());
             }
         }
-        Pane::Instances => model.instances.settle(page),
+        Pane::Instances => {
+            model.instances.listing.list.stand = stand;
+            model.instances.settle(page);
+        }
         Pane::Journal => model.journal.settle(page),
         Pane::Recent => {}
     }

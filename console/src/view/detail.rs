@@ -69,7 +69,9 @@ pub(super) fn sheet(scene: Scene<'_>, area: Rect, buf: &mut Buffer, sheet: &Shee
         }
     }
     let shown = usize::from(height - 2).saturating_sub(foot.len());
-    let top = scene.model.overlay_top.min(lines.len().saturating_sub(shown));
+    let scrolls = lines.len().saturating_sub(shown);
+    scene.scrolls.set(scrolls);
+    let top = scene.model.overlay_top.min(scrolls);
     let scroll = if foot.is_empty() { "j k scroll" } else { "PgDn PgUp scroll" };
     let hint = if lines.len() > shown {
         format!("{}-{} of {}   {scroll}   {hint}", top + 1, top + shown, lines.len())
@@ -110,7 +112,7 @@ fn fact(label: &str, value: impl Into<String>) -> (String, String) {
 
 fn server(scene: Scene<'_>) -> (String, Facts) {
     let model = scene.model;
-    let Some(row) = model.servers.get(model.raft.list.at) else { return nothing() };
+    let Some(row) = model.raft.list.stands_at().and_then(|at| model.servers.get(at)) else { return nothing() };
     let progress = &row.progress;
     let mut facts = vec![
         fact("Raft server ID", row.id.clone()),

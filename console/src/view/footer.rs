@@ -11,6 +11,7 @@ use crate::keymap::{Group, TABLE};
 use crate::model::Overlay;
 use crate::model::mark::Mark;
 use crate::model::members::Member;
+use crate::model::panes::Pane;
 use crate::msg::{AgentKind, Screen};
 use crate::theme::Part;
 use crate::widget::{Piece, line, line_right, piece};
@@ -61,6 +62,9 @@ fn remark(scene: Scene<'_>) -> String {
     if !model.fates.is_empty() {
         return format!("In this demo: {}", model.fates.join(", "));
     }
+    if model.is_live() && model.is_unseated() {
+        return "The leader adds it again within a minute while it is a member; L lets it leave for good.".to_owned();
+    }
     match model.screen {
         Screen::Members => slow(scene).unwrap_or_default(),
         Screen::Raft if hashicorp && model.raft.peers.len() > 1 => {
@@ -100,7 +104,12 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
                 Group::Demo => 1,
                 Group::Change | Group::Anywhere => 2,
             });
-            offered.iter().filter_map(|binding| binding.footer.map(|word| (short(binding.keys), word))).collect()
+            let word = |word| match (word, model.pane()) {
+                ("detail", Pane::Services) => "instances",
+                ("detail", Pane::Recent) => "events",
+                (word, _) => word,
+            };
+            offered.iter().filter_map(|it| it.footer.map(|footer| (short(it.keys), word(footer)))).collect()
         }
     };
     // Keys that do not fit go from the middle: those for this screen come first, help and quit last.

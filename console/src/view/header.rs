@@ -25,22 +25,29 @@ fn left(scene: Scene<'_>, room: u16) -> Vec<Piece<'static>> {
     let (model, theme) = (scene.model, scene.theme);
     let (text, strong, faint) = (theme.part(Part::Text), theme.part(Part::Strong), theme.part(Part::Faint));
     let Some(lane) = model.lane() else { return vec![piece(" no agent was given", text)] };
-    let mut pieces = vec![piece(" ", text)];
+    let columns = |pieces: &[Piece<'_>]| pieces.iter().map(|(text, _)| format::width(text)).sum::<usize>();
+    let fits = |columns: usize, more: &str| columns + format::width(more) <= usize::from(room);
+    let mut pieces = vec![piece(lane.address.clone(), text)];
     if let Some(identity) = &lane.identity {
-        if !identity.datacenter.is_empty() {
-            pieces.push(piece(identity.datacenter.clone(), text));
-            pieces.push(piece(format!(" {} ", theme.lines().arrow), faint));
-        }
-        pieces.push(piece(identity.node.clone(), strong));
-        pieces.push(piece(" ", text));
+        pieces.splice(..0, [piece(identity.node.clone(), strong), piece(" ", text)]);
     }
-    pieces.push(piece(lane.address.clone(), text));
-    if model.lanes.len() > 1 {
-        pieces.push(piece(format!("  agent {} of {}", model.active.0 + 1, model.lanes.len()), faint));
+    let several = model.lanes.len() > 1;
+    let (at, all) = (model.active.0 + 1, model.lanes.len());
+    let brief = if several { format!("  {at}/{all}") } else { String::new() };
+    // Which of several it is stays longest: a figure that is cut would be another one.
+    let datacenter = lane.identity.as_ref().map_or("", |identity| identity.datacenter.as_str());
+    let prefix = format!("{datacenter} {} ", theme.lines().arrow);
+    if !datacenter.is_empty() && fits(columns(&pieces) + 1, &format!("{prefix}{brief}")) {
+        pieces.splice(..0, [piece(datacenter.to_owned(), text), piece(format!(" {} ", theme.lines().arrow), faint)]);
+    }
+    pieces.insert(0, piece(" ", text));
+    if several {
+        let whole = format!("  agent {at} of {all}");
+        let words = if fits(columns(&pieces), &whole) { whole } else { brief };
+        pieces.push(piece(words, faint));
     }
     let what = what(scene);
-    let used: usize = pieces.iter().map(|(text, _)| format::width(text)).sum();
-    if !what.is_empty() && used + 2 + format::width(&what) <= usize::from(room) {
+    if !what.is_empty() && fits(columns(&pieces) + 2, &what) {
         pieces.push(piece(format!("  {what}"), faint));
     }
     pieces

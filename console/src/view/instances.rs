@@ -7,8 +7,10 @@ use ratatui::style::Style;
 use super::services::emptiness;
 use super::{Scene, placeholder, rows};
 use crate::format;
+use crate::keymap::TABLE;
 use crate::model::checks::{Health, Policy, is_maintenance};
 use crate::model::instances::{Instance, Probe};
+use crate::model::listing::SortKey;
 use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane};
 use crate::model::strip::{CELLS, strip};
@@ -27,7 +29,7 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let instances = &model.instances;
     let focused = scene.focused(Pane::Instances);
-    let arrow = if instances.reversed { theme.lines().down } else { theme.lines().up };
+    let arrow = if instances.listing.reversed { theme.lines().down } else { theme.lines().up };
     let mut title = vec![piece("Instances", theme.part(Part::Strong))];
     if !instances.of.is_empty() {
         let count = match (instances.known, instances.shown() == instances.count()) {
@@ -37,16 +39,25 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         };
         title.push(piece(" of ", theme.part(Part::Text)));
         title.push(piece(instances.of.as_str(), theme.part(Part::Strong)));
-        title.push(piece(format!("{count}   by {} {arrow}", instances.sort.word()), theme.part(Part::Text)));
+        title.push(piece(format!("{count}   by {} {arrow}", instances.listing.sort.word()), theme.part(Part::Text)));
     }
-    let hint = if focused { "enter detail  M maintenance" } else { "tab" };
+    let is_kept_here = TABLE.iter().any(|key| key.keys == "M" && key.is_offered(model));
+    let hint = match focused {
+        true if is_kept_here => "enter detail  M maintenance",
+        true => "enter detail",
+        false => "tab",
+    };
     let inner = Panel { title, note: Vec::new(), hint, focused }.draw(theme, area, buf);
     if instances.shown() == 0 {
         let text = match instances.of.is_empty() {
             true => "no service is selected".to_owned(),
             false => {
-                let is_filtered = instances.filter.is_active() && instances.count() > 0;
-                emptiness(scene, Source::Instances, instances.known, is_filtered, "it has no instances now")
+                let is_filtered = instances.listing.filter.is_active() && instances.count() > 0;
+                let none = match model.services.known && model.services.find(&instances.of).is_none() {
+                    true => "it is gone from the catalog",
+                    false => "it has no instances now",
+                };
+                emptiness(scene, Source::Instances, instances.known, is_filtered, none)
             }
         };
         return placeholder(scene, inner, &text, buf);
@@ -61,7 +72,7 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
 
 fn table(scene: Scene<'_>, focused: bool, area: Rect, buf: &mut Buffer) {
     let (instances, theme) = (&scene.model.instances, scene.theme);
-    let list = &instances.list;
+    let list = &instances.listing.list;
     let page = usize::from(area.height.saturating_sub(1));
     let seen = || (list.top..list.top + page).filter_map(|at| instances.shown_at(at));
     let addresses: Vec<String> = seen().map(Instance::host_port).collect();
@@ -91,7 +102,7 @@ fn table(scene: Scene<'_>, focused: bool, area: Rect, buf: &mut Buffer) {
     let drawn = table.draw(
         area,
         buf,
-        (list.top, instances.shown(), Some(list.at)),
+        (list.top, instances.shown(), list.stands_at()),
         |at| instances.shown_at(at).map(mark),
         |at, column| match instances.shown_at(at) {
             Some(instance) => cell(scene, instance, column),
@@ -173,15 +184,28 @@ fn about(scene: Scene<'_>, instance: &Instance, area: Rect, buf: &mut Buffer) {
     let more = if all > 1 { format!(", the worst of {all}") } else { String::new() };
     let check = format!("{}{}{more}", probe.name, if probe.is_nodes { ", of its node" } else { "" });
     let text = theme.part(Part::Text);
-    let output = probe.output.lines().find(|line| !line.trim().is_empty()).unwrap_or("none in the catalog yet");
     let flaps = scene.model.checks.find(&instance.node, &probe.id).and_then(|check| check.flaps(scene.model.now));
     let flaps = flaps.map_or(String::new(), |count| format!("   flapped {count}x in 10m"));
     put_line(scene, "check", &format!("{check}{flaps}"), text, row(area, 0), buf);
-    put_line(scene, "output", output, text, row(area, 1), buf);
+    let (label, said) = said(probe);
+    put_line(scene, label, said, text, row(area, 1), buf);
     put_line(scene, "policy", &policy(scene, instance, probe), text, row(area, 2), buf);
     if let Some(gone) = gone(scene, instance) {
         put_line(scene, "gone", &gone, theme.mark(Mark::Warning), row(area, 3), buf);
     }
+}
+
+/// What a check said in one line; of maintenance, why somebody set it.
+fn said(probe: &Probe) -> (&'static str, &str) {
+    match first(&probe.output) {
+        Some(output) => ("output", output),
+        None if is_maintenance(&probe.id) => ("reason", first(&probe.notes).unwrap_or("none was given")),
+        None => ("output", "none in the catalog yet"),
+    }
+}
+
+fn first(text: &str) -> Option<&str> {
+    text.lines().find(|line| !line.trim().is_empty())
 }
 
 fn put_line(scene: Scene<'_>, label: &str, text: &str, style: Style, area: Rect, buf: &mut Buffer) {
@@ -287,7 +311,12 @@ fn of_probe(scene: Scene<'_>, instance: &Instance, probe: &Probe) -> Facts {
         facts.push(fact("notes", probe.notes.clone()));
     }
     let mut lines = probe.output.lines();
-    facts.push(fact("output", lines.next().unwrap_or("none in the catalog yet").to_owned()));
+    match lines.next() {
+        Some(first) => facts.push(fact("output", first.to_owned())),
+        // Its notes say why it was set: nothing else is to come.
+        None if is_maintenance(&probe.id) => {}
+        None => facts.push(fact("output", "none in the catalog yet".to_owned())),
+    }
     facts.extend(lines.map(|line| fact("", line.to_owned())));
     for turn in known.into_iter().flat_map(|check| check.past.turns().rev()) {
         let at = format::clock_millis(turn.at, model.setup.utc_offset_s);

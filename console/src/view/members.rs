@@ -6,6 +6,7 @@ use shared::event::{MemberStatus, Pool};
 
 use super::{Scene, placeholder, rows, waiting};
 use crate::format;
+use crate::model::listing::SortKey;
 use crate::model::mark::Mark;
 use crate::model::members::{FIELDS, Member, Suspicion, status_word};
 use crate::model::panes::{Pane, Room};
@@ -18,24 +19,24 @@ use crate::widget::{Piece, line, line_right, piece, row};
 pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let members = &model.members;
-    filter_line(scene, row(area, 0), buf, &members.filter, &FIELDS, &census(scene));
+    filter_line(scene, row(area, 0), buf, &members.listing.filter, &FIELDS, &census(scene));
     let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let focused = scene.focused(Pane::Members);
-    let arrow = if members.reversed { theme.lines().down } else { theme.lines().up };
+    let arrow = if members.listing.reversed { theme.lines().down } else { theme.lines().up };
     let mut title = vec![piece("Members", theme.part(Part::Strong)), piece("   ", theme.part(Part::Text))];
     title.extend(pools(scene));
-    title.push(piece(format!("by {} {arrow}", members.sort.word()), theme.part(Part::Text)));
+    title.push(piece(format!("by {} {arrow}", members.listing.sort.word()), theme.part(Part::Text)));
     let hint = if members.count(Pool::Wan) > 0 { "tab other pool" } else { "" };
     let inner = Panel { title, note: Vec::new(), hint, focused }.draw(theme, area, buf);
     if members.shown() == 0 {
-        let text = match (members.known, members.filter.is_active()) {
+        let text = match (members.known, members.listing.filter.is_active()) {
             (_, true) => "no member passes the filter".to_owned(),
             (true, false) => "none that the token may read".to_owned(),
             (false, false) => waiting(scene),
         };
         return placeholder(scene, inner, &text, buf);
     }
-    let list = &members.list;
+    let list = &members.listing.list;
     let page = usize::from(inner.height.saturating_sub(1));
     let seen = || (list.top..list.top + page).filter_map(|at| members.shown_at(at));
     let mut columns = [
@@ -68,7 +69,7 @@ pub(super) fn draw(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     table.draw(
         inner,
         buf,
-        (list.top, members.shown(), Some(list.at)),
+        (list.top, members.shown(), list.stands_at()),
         |at| members.shown_at(at).map(|member| mark(scene, member)),
         |at, column| match members.shown_at(at) {
             Some(member) => cell(scene, member, places[column].0, has_ports),
@@ -213,6 +214,10 @@ pub(super) fn filter_line(
         pieces.push(piece(filter.text.as_str(), theme.part(Part::Text)));
         if filter.open {
             pieces.push(piece(theme.lines().cursor, theme.part(Part::Text)));
+        }
+        if filter.text.is_empty() {
+            let text = format!("  text, !text, or a field: {}=", fields.join("= "));
+            pieces.push(piece(text, theme.part(Part::Faint)));
         }
         if let Some(field) = filter.unknown_field(fields) {
             let text = format!("   no field {field}: there are {}", fields.join(" "));

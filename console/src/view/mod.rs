@@ -29,6 +29,8 @@ mod tiny;
 mod upkeep;
 mod verdict;
 
+use std::cell::Cell;
+
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -39,10 +41,12 @@ use crate::msg::Screen;
 use crate::theme::{Part, Theme};
 use crate::widget::row;
 
-/// Draws the whole terminal from the model, which has been settled.
-pub fn draw(model: &Model, frame: &mut Frame<'_>) {
-    let area = frame.area();
-    paint(model.shown(), area, frame.buffer_mut());
+/// Draws the whole terminal from the model, which has been settled. How many lines of the overlay can be
+/// scrolled away is returned: that depends on how they are wrapped.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) -> usize {
+    let (area, scrolls) = (frame.area(), Cell::new(0));
+    paint(model.shown(), &scrolls, area, frame.buffer_mut());
+    scrolls.get()
 }
 
 /// What every view is handed.
@@ -50,6 +54,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
 struct Scene<'a> {
     model: &'a Model,
     theme: &'a Theme,
+    /// Lines of the overlay that are above or below what is seen of it.
+    scrolls: &'a Cell<usize>,
 }
 
 impl Scene<'_> {
@@ -66,9 +72,9 @@ impl Scene<'_> {
     }
 }
 
-fn paint(model: &Model, area: Rect, buf: &mut Buffer) {
+fn paint(model: &Model, scrolls: &Cell<usize>, area: Rect, buf: &mut Buffer) {
     let theme = Theme::new(model.setup.look);
-    let scene = Scene { model, theme: &theme };
+    let scene = Scene { model, theme: &theme, scrolls };
     if model.room() == Room::Tiny || area.width < 20 || area.height < 4 {
         return tiny::draw(scene, area, buf);
     }

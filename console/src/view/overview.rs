@@ -77,7 +77,7 @@ pub(super) fn servers(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let spark_rows = u16::from(wide);
     let body = Rect { height: inner.height.saturating_sub(spark_rows), ..inner };
     let list = &model.raft.list;
-    let selected = focused.then_some(list.at);
+    let selected = list.stands_at().filter(|_| focused);
     table.draw(
         body,
         buf,
@@ -208,7 +208,7 @@ pub(super) fn attention(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         let end = place.right().saturating_sub(age_width + 1);
         put(buf, (x, place.y), end.saturating_sub(x + 1), &concern.text, theme.part(Part::Text), scene.ellipsis());
         put(buf, (end, place.y), age_width, &age, theme.part(Part::Faint), "");
-        if focused && at == list.at {
+        if focused && list.stands_at() == Some(at) {
             put(buf, (place.x, place.y), 1, theme.lines().pointer, theme.part(Part::Text), "");
             buf.set_style(place, theme.part(Part::Selected));
         }
@@ -262,7 +262,7 @@ pub(super) fn checks(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
         let words = format!("{}{flaps}{}", check.status, check.words());
         put(buf, (x, place.y), end.saturating_sub(x + 1), &words, text, scene.ellipsis());
         put(buf, (end, place.y), age_width, &age, faint, "");
-        if focused && list.top + usize::from(line_at) == list.at {
+        if focused && list.stands_at() == Some(list.top + usize::from(line_at)) {
             put(buf, (place.x, place.y), 1, theme.lines().pointer, text, "");
             buf.set_style(place, theme.part(Part::Selected));
         }

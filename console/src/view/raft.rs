@@ -83,7 +83,7 @@ pub(super) fn replication(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     table.draw(
         body,
         buf,
-        (list.top, model.servers.len(), focused.then_some(list.at)),
+        (list.top, model.servers.len(), list.stands_at().filter(|_| focused)),
         |at| Some(rows::server_mark(&model.servers[at])),
         |at, column| replication_cell(scene, at, &heads[column]),
     );
@@ -268,7 +268,7 @@ pub(super) fn elections(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     table.draw(
         inner,
         buf,
-        (list.top, ledger.len(), Some(list.at)),
+        (list.top, ledger.len(), list.stands_at()),
         |_| None,
         |at, column| match seen.get(at - list.top) {
             Some(election) => election_cell(scene, election, column, &voters),

@@ -5,8 +5,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{Scene, instances, members, placeholder, rows, waiting};
+use crate::format;
 use crate::model::checks::Health;
 use crate::model::instances as those;
+use crate::model::listing::SortKey;
 use crate::model::mark::Mark;
 use crate::model::panes::{self, Pane, Room};
 use crate::model::services::{FIELDS, Service, Tally};
@@ -41,14 +43,45 @@ pub(super) fn alone(scene: Scene<'_>, pane: Pane, area: Rect, buf: &mut Buffer) 
 /// The filter of the focused pane and what all checks are; the rest of the area.
 fn head(scene: Scene<'_>, area: Rect, buf: &mut Buffer) -> Rect {
     let model = scene.model;
-    let right = census(scene);
+    let right = told(scene, area.width);
     match model.pane() {
         Pane::Instances => {
-            members::filter_line(scene, row(area, 0), buf, &model.instances.filter, &those::FIELDS, &right);
+            members::filter_line(scene, row(area, 0), buf, &model.instances.listing.filter, &those::FIELDS, &right);
         }
-        _ => members::filter_line(scene, row(area, 0), buf, &model.services.filter, &FIELDS, &right),
+        _ => members::filter_line(scene, row(area, 0), buf, &model.services.listing.filter, &FIELDS, &right),
     }
     Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area }
+}
+
+/// What all checks are, and what of it is only as it was; that first where there is no room for both.
+fn told(scene: Scene<'_>, width: u16) -> Vec<Piece<'static>> {
+    let (mut pieces, census) = (staleness(scene), census(scene));
+    let columns = |pieces: &[Piece<'_>]| pieces.iter().map(|(text, _)| format::width(text)).sum::<usize>();
+    if pieces.is_empty() || columns(&pieces) + columns(&census) + 5 <= usize::from(width) {
+        pieces.extend(census);
+    }
+    pieces
+}
+
+/// `▲ instances, checks as they were: no answer   `: what is drawn and not answered now, though the agent is
+/// there. Where it is not, the banner dates all of it.
+fn staleness(scene: Scene<'_>) -> Vec<Piece<'static>> {
+    let (model, theme) = (scene.model, scene.theme);
+    let drawn = [
+        (Source::Services, "services", model.services.known),
+        (Source::Instances, "instances", model.instances.known),
+        (Source::Checks, "checks", model.checks.known),
+    ];
+    let old = |source: &Source| model.denials.get(source).filter(|denial| **denial != Denial::NotOffered);
+    let words: Vec<&str> =
+        drawn.iter().filter(|(source, _, known)| *known && old(source).is_some()).map(|it| it.1).collect();
+    if words.is_empty() || !model.is_live() {
+        return Vec::new();
+    }
+    let is_forbidden = drawn.iter().any(|(source, ..)| old(source) == Some(&Denial::Forbidden));
+    let why = if is_forbidden { "403" } else { "no answer" };
+    let text = format!("{} {} as they were: {why}   ", theme.glyph(Mark::Warning), words.join(", "));
+    vec![piece(text, theme.mark(Mark::Warning))]
 }
 
 /// `checks  12 passing  1 warning  2 critical`
@@ -82,7 +115,7 @@ fn list(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let (model, theme) = (scene.model, scene.theme);
     let services = &model.services;
     let focused = scene.focused(Pane::Services);
-    let arrow = if services.reversed { theme.lines().down } else { theme.lines().up };
+    let arrow = if services.listing.reversed { theme.lines().down } else { theme.lines().up };
     let count = match services.shown() == services.count() {
         true => services.count().to_string(),
         false => format!("{} of {}", services.shown(), services.count()),
@@ -91,16 +124,18 @@ fn list(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     let title = vec![
         piece("Services", theme.part(Part::Strong)),
         piece(count, theme.part(Part::Text)),
-        piece(format!("   by {} {arrow}", services.sort.word()), theme.part(Part::Text)),
+        piece(format!("   by {} {arrow}", services.listing.sort.word()), theme.part(Part::Text)),
     ];
     let hint = if focused { "enter instances  / filter  s sort" } else { "" };
     let inner = Panel { title, note: Vec::new(), hint, focused }.draw(theme, area, buf);
     if services.shown() == 0 {
-        let text = emptiness(scene, Source::Services, services.known, services.filter.is_active(), "no services");
+        let text =
+            emptiness(scene, Source::Services, services.known, services.listing.filter.is_active(), "no services");
         return placeholder(scene, inner, &text, buf);
     }
+    let list = &services.listing.list;
     let page = usize::from(inner.height.saturating_sub(1));
-    let seen = || (services.list.top..services.list.top + page).filter_map(|at| services.shown_at(at));
+    let seen = || (list.top..list.top + page).filter_map(|at| services.shown_at(at));
     let most = seen().filter_map(|row| row.tally).map(|tally| tally.total()).max().unwrap_or(0);
     let digits = u16::try_from(most.to_string().len()).unwrap_or(2).clamp(2, 6);
     let tags: Vec<String> = seen().map(|row| row.tags.join(" ")).collect();
@@ -118,7 +153,7 @@ fn list(scene: Scene<'_>, area: Rect, buf: &mut Buffer) {
     table.draw(
         inner,
         buf,
-        (services.list.top, services.shown(), Some(services.list.at)),
+        (list.top, services.shown(), list.stands_at()),
         |at| services.shown_at(at).map(mark),
         |at, column| match services.shown_at(at) {
             Some(service) => cell(scene, service, column),

@@ -99,6 +99,10 @@ fn worded<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
                 pieces.push(piece(format!(" {dot} writes fail"), text));
             }
         }
+        Verdict::Unseated => {
+            pieces = head(Mark::Warning, "NO SEAT");
+            pieces.push(piece(unseated(scene, short), text));
+        }
         Verdict::NoLeader { quorum, since } => {
             pieces = head(Mark::Warning, "NO LEADER");
             if let Some(since) = since {
@@ -135,6 +139,17 @@ fn elsewhere(scene: Scene<'_>, short: bool) -> String {
     match short {
         true => format!("  {name} leads term {term}, unseen by {here}{age}"),
         false => format!("  {name} leads term {term}{age}; {here}, in use here, does not see it {dot} a other agent"),
+    }
+}
+
+/// `srv-3, in use here, was removed from Raft or is not added yet`, and where to look instead.
+fn unseated(scene: Scene<'_>, short: bool) -> String {
+    let (model, dot) = (scene.model, scene.dot());
+    let here = model.here();
+    let next = if model.lanes.len() > 1 { "a other agent" } else { "look through another server (--addr)" };
+    match short {
+        true => format!("  {here} was removed from Raft, or not added yet"),
+        false => format!("  {here}, in use here, was removed from Raft or is not added yet {dot} {next}"),
     }
 }
 

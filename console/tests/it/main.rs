@@ -13,4 +13,5 @@ mod pty;
 mod pulse;
 mod screens;
 mod services;
+mod standing;
 mod stories;
