@@ -63,7 +63,7 @@ fn remark(scene: Scene<'_>) -> String {
         return format!("In this demo: {}", model.fates.join(", "));
     }
     if model.is_live() && model.is_unseated() {
-        return "The leader adds it again within a minute while it is a member; L lets it leave for good.".to_owned();
+        return "Its leader adds it again within a minute; L lets it leave for good.".to_owned();
     }
     match model.screen {
         Screen::Members => slow(scene).unwrap_or_default(),

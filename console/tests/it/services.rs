@@ -40,9 +40,9 @@ fn instances_are_counted_by_the_worst_of_their_checks_and_their_nodes() {
     let mut story = fixture::catalog();
     story.keys("4");
     // redis fails, web has one that warns; what nobody counted yet is not guessed.
-    shows(&mut story, &["✖ redis", "1  0  0  1 primary", "▲ web", "2  1  1  0 v1 blue", "? queue", "?  ?  ?  ? "]);
+    shows(&mut story, &["✖ redis", "1  0  0  1 primary", "▲ web", "2  1  1  0 blue v1", "? queue", "?  ?  ?  ? "]);
     story.polled(590_100, Polled::Checks(vec![]));
-    shows(&mut story, &["● web", "2  2  0  0 v1 blue"]);
+    shows(&mut story, &["● web", "2  2  0  0 blue v1"]);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn nobody_who_only_reads_is_offered_maintenance() {
 fn a_row_is_copied_as_it_is_read_and_as_a_command() {
     let mut story = fixture::catalog();
     story.keys("4 j");
-    assert_eq!(story.keys("y"), [Effect::Copy("web  2  warning  v1,blue".into())]);
+    assert_eq!(story.keys("y"), [Effect::Copy("web  2  warning  blue,v1".into())]);
     let command = "agent catalog nodes -http-addr=172.20.20.10:8500 -service=web";
     assert_eq!(story.keys("Y"), [Effect::Copy(command.into())]);
     shows(&mut story, &["copied: agent catalog nodes"]);
