@@ -146,6 +146,10 @@ impl Instances {
         self.rows.get(self.listing.selected()?)
     }
 
+    pub fn places(&self) -> Vec<Place> {
+        self.rows.iter().map(Instance::place).collect()
+    }
+
     /// Another service is looked at, or none.
     pub fn turn_to(&mut self, name: &str) {
         if self.of != name {

@@ -22,6 +22,10 @@ pub(super) fn services(model: &mut Model, mut services: BTreeMap<String, Vec<Str
     // Consul tells them in another order each time.
     services.values_mut().for_each(|tags| tags.sort_unstable());
     model.services.replace(services);
+    // What is looked at is not asked for a second time, and its answer may have come before its name.
+    if model.instances.known {
+        model.services.place(&model.instances.of, model.instances.places());
+    }
 }
 
 /// Where the instances of a service are; when it is the one that is looked at, all of them whole.

@@ -5,6 +5,7 @@ use crate::format;
 use crate::model::Model;
 use crate::model::dialog::{self, Dialog};
 use crate::model::mark::Mark;
+use crate::model::panes::Pane;
 use crate::model::pursuit::Pursuit;
 use crate::model::upkeep;
 use crate::msg::Act;
@@ -13,7 +14,8 @@ use crate::order::{Order, Seen};
 /// The dialog for the selected row, or why there is none.
 pub(super) fn ask(model: &Model) -> Result<Dialog, String> {
     let Some((node, kept)) = upkeep::target(model) else {
-        return Err("no node and no service instance is selected here: tab goes to the instances".to_owned());
+        let way = if model.pane() == Pane::Services { ": tab goes to the instances" } else { "" };
+        return Err(format!("no node and no service instance is selected here{way}"));
     };
     if let Some(why) = upkeep::objection(model, &node) {
         return Err(why);

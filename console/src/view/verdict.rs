@@ -142,14 +142,14 @@ fn elsewhere(scene: Scene<'_>, short: bool) -> String {
     }
 }
 
-/// `srv-3, in use here, was removed from Raft or is not added yet`, and where to look instead.
+/// `srv-3, in use here, was removed from Raft or not added yet`, and where to look instead.
 fn unseated(scene: Scene<'_>, short: bool) -> String {
     let (model, dot) = (scene.model, scene.dot());
     let here = model.here();
-    let next = if model.lanes.len() > 1 { "a other agent" } else { "look through another server (--addr)" };
+    let next = if model.lanes.len() > 1 { "a other agent" } else { "see another server (--addr)" };
     match short {
         true => format!("  {here} was removed from Raft, or not added yet"),
-        false => format!("  {here}, in use here, was removed from Raft or is not added yet {dot} {next}"),
+        false => format!("  {here}, in use here, was removed from Raft or not added yet {dot} {next}"),
     }
 }
 

@@ -53,11 +53,20 @@ fn a_service_that_goes_leaves_no_other_in_its_place_until_it_is_left() {
     story.polled(590_100, instances("redis", vec![]));
     shows(&mut story, &["Instances of redis", "it is gone from the catalog"]);
     hides(&mut story, &["▸▲ web"]);
+    story.keys("M");
+    shows(&mut story, &["no node and no service instance is selected here"]);
+    hides(&mut story, &["tab goes to the instances"]);
     // It comes back, as one does that is registered anew at each start.
     story.polled(590_200, named(&["api", "consul", "queue", "redis", "web"]));
     let back = entry("db-1", "172.20.20.31", "redis", 6379, &[], &[serf("db-1")]);
     story.polled(590_200, instances("redis", vec![back]));
     shows(&mut story, &["▸✖ redis", "172.20.20.31:6379"]);
+    // And once more, its instances being told before its name.
+    story.polled(590_250, named(&["api", "consul", "queue", "web"]));
+    let back = entry("db-1", "172.20.20.31", "redis", 6379, &[], &[serf("db-1")]);
+    story.polled(590_260, instances("redis", vec![back]));
+    story.polled(590_270, named(&["api", "consul", "queue", "redis", "web"]));
+    shows(&mut story, &["▸✖ redis             1  0  0  1"]);
     story.polled(590_300, named(&["api", "consul", "queue", "web"]));
     story.keys("esc");
     hides(&mut story, &["Instances of redis"]);
@@ -176,7 +185,7 @@ fn a_server_that_was_removed_is_told_of_and_not_taken_for_the_cluster() {
     assert!(recovery::is_due(&story.model));
     let state = RaftState { no_seat: true, ..fixture::raft_state(3, Role::Follower, 42, None, None) };
     story.event(36_400, "srv-2", Body::Raft(RaftEvent::State(state)));
-    let words = "NO SEAT  srv-2, in use here, was removed from Raft or is not added yet · a other agent";
+    let words = "NO SEAT  srv-2, in use here, was removed from Raft or not added yet · a other agent";
     shows(&mut story, &[words, "L lets it leave for good"]);
     // To make a new cluster of it would be the last thing to do.
     hides(&mut story, &["NO LEADER"]);
