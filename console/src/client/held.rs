@@ -16,8 +16,8 @@ use crate::polled::Polled;
 const WAIT: Duration = Duration::from_secs(60);
 /// An agent that tells no index must not be asked without a pause.
 const NO_INDEX: Duration = Duration::from_secs(1);
-/// Where something changes all the time, an answer is followed by so many times what it took to read it:
-/// a tenth of the time goes into reading, however large the cluster is.
+/// Where something changes all the time, an answer is followed by so many times what it took to read it, so
+/// that a tenth of the time goes into reading.
 const REST: u32 = 9;
 /// The longest such pause.
 const REST_MAX: Duration = Duration::from_secs(5);
