@@ -209,7 +209,10 @@ fn raft(model: &mut Model, time: WallTime, node: &str, event: RaftEvent, told: b
             }
         }
         RaftEvent::LeaderElected { term, leader_id, leader, leaderless_ms } => {
-            let gap = Some(leaderless_ms).filter(|ms| *ms > 0).map(|ms| model.raft.gap(time, ms));
+            // What a server without a seat did not hear was no time without a leader.
+            let was_unseated = speaks_for_us(model, node) && model.is_unseated();
+            let leaderless = Some(leaderless_ms).filter(|ms| *ms > 0 && !was_unseated);
+            let gap = leaderless.map(|ms| model.raft.gap(time, ms));
             let id = Some(leader_id.as_str());
             story::new_leader(model, time, &story::NewLeader { id, node: &leader, term, gap, from: node });
             if model.raft.elections.find(term, &leader).is_some() {

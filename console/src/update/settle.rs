@@ -24,7 +24,10 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
     model.servers = servers::rows(&model.raft, &model.members, Here { id: &id, live });
     model.impacts = verdict::impacts(&model.servers);
     model.attention.rows = attention::gather(model, model.room() == Room::Narrow);
-    if live {
+    if live && model.is_unseated() {
+        // What the others do is not seen from there.
+        model.raft.timeline.unseen(model.now);
+    } else if live {
         timeline(model);
     }
     for pane in [Pane::Servers, Pane::Attention, Pane::Checks, Pane::Members, Pane::Elections, Pane::Journal] {

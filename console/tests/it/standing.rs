@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use console::model::recovery;
+use console::model::timeline::Phase;
 use console::msg::{Denial, Msg, Source};
 use console::polled::Polled;
 use shared::event::*;
@@ -192,6 +193,8 @@ fn a_server_that_was_removed_is_told_of_and_not_taken_for_the_cluster() {
     assert!(!recovery::is_due(&story.model));
     let narrow = story.screen(80, 24);
     assert!(narrow.contains("NO SEAT  srv-2 was removed from Raft, or not added yet"), "{narrow}");
+    story.tick(37_000);
+    assert_eq!(story.model.raft.timeline.at("srv-3", t(37_000)), Some(Phase::Unseen));
     // It is added again, and a leader reaches it.
     let elected = RaftEvent::LeaderElected {
         term: 43,
@@ -201,6 +204,7 @@ fn a_server_that_was_removed_is_told_of_and_not_taken_for_the_cluster() {
     };
     story.event(37_000, "srv-2", Body::Raft(elected));
     hides(&mut story, &["NO SEAT"]);
+    assert_eq!(story.model.raft.last_gap, None, "the others had a leader");
 }
 
 #[test]
