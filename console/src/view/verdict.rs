@@ -105,9 +105,8 @@ fn worded<'a>(scene: Scene<'a>, short: bool) -> Vec<Piece<'a>> {
         }
         Verdict::NoLeader { quorum, since } => {
             pieces = head(Mark::Warning, "NO LEADER");
-            if let Some(since) = since {
-                pieces.push(piece(format!(" {}", format::age(model.now.micros_since(since))), text));
-            }
+            let age = |since| format!(" {}", format::age(model.now.micros_since(since)));
+            pieces.push(piece(since.map_or(String::new(), age), text));
             if let Some(term) = model.raft.term {
                 pieces.push(piece(format!("  {}{term}", or("term ", "T")), text));
             }

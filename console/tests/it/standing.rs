@@ -67,7 +67,7 @@ fn a_service_that_goes_leaves_no_other_in_its_place_until_it_is_left() {
     let back = entry("db-1", "172.20.20.31", "redis", 6379, &[], &[serf("db-1")]);
     story.polled(590_260, instances("redis", vec![back]));
     story.polled(590_270, named(&["api", "consul", "queue", "redis", "web"]));
-    shows(&mut story, &["▸✖ redis             1  0  0  1"]);
+    shows(&mut story, &["▸✖ redis              1  0  0  1"]);
     story.polled(590_300, named(&["api", "consul", "queue", "web"]));
     story.keys("esc");
     hides(&mut story, &["Instances of redis"]);
