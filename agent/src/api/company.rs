@@ -40,12 +40,13 @@ pub(super) struct Answer {
 /// One who may wait, as the others see it.
 pub(super) struct Seat {
     companies: Arc<Companies>,
-    key: Arc<[u8]>,
     state: Mutex<State>,
 }
 
 struct State {
     role: Role,
+    /// The same place in memory for all of a company.
+    key: Arc<[u8]>,
     waker: Option<Waker>,
     /// Until an answer is written to it by another.
     stream: Option<Arc<TcpStream>>,
@@ -86,9 +87,15 @@ pub(super) struct Place(Arc<Seat>);
 
 impl Companies {
     pub(super) fn place(self: &Arc<Self>, head: &[u8], stream: &Arc<TcpStream>) -> Place {
-        let stream = Some(Arc::clone(stream));
-        let state = State { role: Role::Alone, waker: None, stream, taken: Vec::new(), help: None };
-        Place(Arc::new(Seat { companies: Arc::clone(self), key: head.into(), state: Mutex::new(state) }))
+        let state = Mutex::new(State {
+            role: Role::Alone,
+            key: head.into(),
+            waker: None,
+            stream: Some(Arc::clone(stream)),
+            taken: Vec::new(),
+            help: None,
+        });
+        Place(Arc::new(Seat { companies: Arc::clone(self), state }))
     }
 
     /// Always locked before a seat.
@@ -146,7 +153,7 @@ impl Company for Seat {
             Role::Follows | Role::Told(_) => return true,
             Role::Alone => {}
         }
-        match all.entry(Arc::clone(&self.key)) {
+        match all.entry(Arc::clone(&state.key)) {
             Entry::Vacant(entry) => {
                 entry.insert(Followers::new());
                 state.role = Role::Listens;
@@ -154,6 +161,7 @@ impl Company for Seat {
             }
             Entry::Occupied(mut entry) => {
                 entry.get_mut().insert(self.id(), Arc::clone(&self));
+                state.key = Arc::clone(entry.key());
                 state.role = Role::Follows;
                 true
             }
@@ -174,10 +182,10 @@ impl Company for Seat {
         let mut state = lock(&self.state);
         match state.role {
             Role::Listens => {
-                state.taken = all.remove(&self.key).unwrap_or_default().into_values().collect();
+                state.taken = all.remove(&state.key).unwrap_or_default().into_values().collect();
                 state.role = Role::Alone;
             }
-            Role::Follows if self.quit(&mut all) => state.role = Role::Alone,
+            Role::Follows if self.quit(&mut all, &state.key) => state.role = Role::Alone,
             _ => {}
         }
     }
@@ -189,8 +197,8 @@ impl Seat {
     }
 
     /// Whether it was among those who follow.
-    fn quit(&self, all: &mut HashMap<Arc<[u8]>, Followers>) -> bool {
-        all.get_mut(&self.key).is_some_and(|followers| followers.remove(&self.id()).is_some())
+    fn quit(&self, all: &mut HashMap<Arc<[u8]>, Followers>, key: &[u8]) -> bool {
+        all.get_mut(key).is_some_and(|followers| followers.remove(&self.id()).is_some())
     }
 
     /// False when another one has an answer for it. Whoever listened hands that on.
@@ -200,14 +208,14 @@ impl Seat {
         match state.role {
             Role::Alone => return true,
             Role::Told(_) => return false,
-            Role::Follows if !self.quit(&mut all) => return false,
+            Role::Follows if !self.quit(&mut all, &state.key) => return false,
             Role::Follows => {}
             Role::Listens => {
-                let followers = all.get_mut(&self.key);
+                let followers = all.get_mut(&state.key);
                 let next = followers.and_then(|all| all.keys().next().copied().and_then(|id| all.remove(&id)));
                 match next {
                     Some(next) => next.turn(Role::Listens),
-                    None => drop(all.remove(&self.key)),
+                    None => drop(all.remove(&state.key)),
                 }
             }
         }
