@@ -175,7 +175,8 @@ impl Error {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Unsupported(_) | Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping | Self::Registration(local::Refused::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Registration(local::Refused::Busy) => StatusCode::TOO_MANY_REQUESTS,
             Self::Backend(error) if matches!(error.origin(), backend::Error::TooManyWaiting(_)) => {
                 StatusCode::TOO_MANY_REQUESTS
             }

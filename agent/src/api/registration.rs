@@ -9,7 +9,7 @@ use super::error::{Error, Refusal};
 use super::extract::Call;
 use super::reply;
 use super::router::Method;
-use crate::local::{Local, Refused};
+use crate::local::Change;
 use crate::store::command::CheckStatus;
 
 /// Far more than a definition needs; every server keeps what is registered.
@@ -22,16 +22,11 @@ static UPDATE: Object = Object {
     fields: &[field("Status", TEXT), field("Output", TEXT)],
 };
 
-/// Does it where disks may be waited for.
-async fn apart<T: Send + 'static>(call: &Call, work: impl FnOnce(&Local) -> T + Send + 'static) -> Result<T, Error> {
-    call.context.local.apart(work).await.ok_or(Error::Stopping)
-}
-
 pub(super) async fn register_service(mut call: Call, _: Method) -> Result<Response, Refusal> {
     let fields = body::take(&mut call, BYTES_MAX, &definition::SERVICE).await?;
     let service = definition::service(&fields)?;
     let replaced = call.params.get("replace-existing-checks").is_some_and(|value| matches!(value, "" | "true"));
-    apart(&call, move |local| local.register_service(service, replaced)).await??;
+    call.context.local.change(Change::Service { service, replaced }).await?;
     Ok(reply::empty())
 }
 
@@ -40,7 +35,7 @@ pub(super) async fn deregister_service(call: Call, _: Method) -> Result<Response
     if id.is_empty() {
         return Err(Error::NoId("ServiceID missing").into());
     }
-    let was_there = apart(&call, move |local| local.deregister_service(&id)).await?;
+    let was_there = call.context.local.change(Change::NoService(id)).await?;
     if !was_there {
         let error = format!("Service {{{:?} {{}}}} does not exist", call.tail);
         tracing::warn!(target: "agent", service = %call.tail, %error, "Failed to deregister service");
@@ -72,14 +67,14 @@ pub(super) async fn node_maintenance(call: Call, _: Method) -> Result<Response, 
 
 async fn maintain(call: &Call, service: Option<String>) -> Result<Response, Refusal> {
     let reason = enable(call)?.then(|| call.params.get("reason").unwrap_or_default().to_owned());
-    apart(call, move |local| local.maintain(service.as_deref(), reason.as_deref())).await??;
+    call.context.local.maintain(service.as_deref(), reason.as_deref()).await?;
     Ok(reply::empty())
 }
 
 pub(super) async fn register_check(mut call: Call, _: Method) -> Result<Response, Refusal> {
     let fields = body::take(&mut call, BYTES_MAX, &definition::CHECK).await?;
     let check = definition::check_of_its_own(&fields)?;
-    apart(&call, move |local| local.register_check(check)).await??;
+    call.context.local.change(Change::Check(Box::new(check))).await?;
     Ok(reply::empty())
 }
 
@@ -88,7 +83,7 @@ pub(super) async fn deregister_check(call: Call, _: Method) -> Result<Response, 
     if id.is_empty() {
         return Err(Error::NoId("CheckID missing").into());
     }
-    apart(&call, move |local| local.deregister_check(&id)).await?;
+    call.context.local.change(Change::NoCheck(id)).await?;
     Ok(reply::empty())
 }
 
@@ -117,8 +112,7 @@ pub(super) async fn update(mut call: Call, _: Method) -> Result<Response, Refusa
 
 async fn renew(call: &Call, status: CheckStatus, output: String) -> Result<Response, Refusal> {
     let id = call.tail.clone();
-    apart(call, move |local| local.renew(&id, status, output))
-        .await?
-        .map_err(|refused: Refused| Error::from(refused))?;
+    let renewed = call.context.local.apart(move |local| local.renew(&id, status, output)).await;
+    renewed.ok_or(Error::Stopping)?.map_err(Error::from)?;
     Ok(reply::empty())
 }

@@ -1,9 +1,9 @@
 //! PURE: the ledger against the catalog's entry of this node, to marks and commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::{Claim, Ledger};
-use crate::store::command::{CheckFields, Command, Deregistration, NodeFields, Registration};
+use crate::store::command::{CheckFields, Command, Deregistration, NodeFields, Registration, ServiceFields};
 use crate::store::query::NodeHealth;
 
 /// The service and the check that the leader keeps.
@@ -24,45 +24,64 @@ pub struct Push {
 pub fn compare(ledger: &mut Ledger, catalog: Option<&NodeHealth>) {
     // Consul tells its node once at every start, whatever the catalog holds: only a push makes it sure.
     if !catalog.is_some_and(|there| is_same(ledger.node(), &there.node.fields)) {
-        ledger.mark_out_of_sync(&Claim::Node);
+        ledger.mark_out_of_sync(Claim::Node);
     }
+    let there = There::of(catalog);
     let services: Vec<_> = ledger.services().values().cloned().collect();
     for mut service in services {
-        let there =
-            catalog.and_then(|there| there.services.iter().find(|s| s.fields.id.eq_ignore_ascii_case(&service.id)));
+        let there = there.services.get(&folded(&service.id));
         if let Some(there) = there.filter(|_| service.enable_tag_override) {
-            ledger.adopt_tags(&service.id, &there.fields.tags);
-            service.tags.clone_from(&there.fields.tags);
+            ledger.adopt_tags(&service.id, &there.tags);
+            service.tags.clone_from(&there.tags);
         }
-        mark(ledger, Claim::Service(service.id.clone()), there.is_some_and(|there| there.fields == service));
+        mark(ledger, Claim::Service(service.id.clone()), there.is_some_and(|there| **there == service));
     }
     let checks: Vec<_> = ledger.checks().values().cloned().collect();
     for check in checks {
-        let there = catalog.and_then(|there| there.checks.iter().find(|c| c.fields.id.eq_ignore_ascii_case(&check.id)));
+        let there = there.checks.get(&folded(&check.id));
         let is_waiting = ledger.is_output_waiting(&check.id);
-        let is_there = there.is_some_and(|there| is_same_check(&check, &there.fields, is_waiting));
+        let is_there = there.is_some_and(|there| is_same_check(&check, there, is_waiting));
         mark(ledger, Claim::Check(check.id), is_there);
     }
-    ledger.set_strays(catalog.map(|there| strays(ledger, there)).unwrap_or_default());
+    ledger.set_strays(strays(ledger, &there));
+}
+
+/// What the catalog holds on this node, by IDs as it looks them up.
+#[derive(Default)]
+struct There<'a> {
+    services: BTreeMap<String, &'a ServiceFields>,
+    checks: BTreeMap<String, &'a CheckFields>,
+}
+
+impl<'a> There<'a> {
+    fn of(catalog: Option<&'a NodeHealth>) -> Self {
+        let services = catalog.into_iter().flat_map(|there| &there.services).map(|service| &service.fields);
+        let checks = catalog.into_iter().flat_map(|there| &there.checks).map(|check| &check.fields);
+        Self {
+            services: services.map(|service| (folded(&service.id), service)).collect(),
+            checks: checks.map(|check| (folded(&check.id), check)).collect(),
+        }
+    }
+}
+
+fn folded(id: &str) -> String {
+    id.to_ascii_lowercase()
 }
 
 fn mark(ledger: &mut Ledger, claim: Claim, is_there: bool) {
     match is_there {
-        true => ledger.mark_seen(claim),
-        false => ledger.mark_out_of_sync(&claim),
+        true => ledger.mark_seen(&claim),
+        false => ledger.mark_out_of_sync(claim),
     }
 }
 
-fn strays(ledger: &Ledger, there: &NodeHealth) -> BTreeSet<Claim> {
-    let services = there.services.iter().map(|service| &service.fields.id);
-    let services = services.filter(|id| *id != LEADERS_SERVICE && !has(ledger.services().keys(), id));
-    let checks = there.checks.iter().map(|check| &check.fields.id);
-    let checks = checks.filter(|id| *id != LEADERS_CHECK && !has(ledger.checks().keys(), id));
-    services.cloned().map(Claim::Service).chain(checks.cloned().map(Claim::Check)).collect()
-}
-
-fn has<'a>(mut ids: impl Iterator<Item = &'a String>, id: &str) -> bool {
-    ids.any(|known| known.eq_ignore_ascii_case(id))
+fn strays(ledger: &Ledger, there: &There<'_>) -> BTreeSet<Claim> {
+    let claimed: BTreeSet<_> = ledger.services().keys().map(|id| folded(id)).collect();
+    let services = there.services.iter().filter(|(id, there)| there.id != LEADERS_SERVICE && !claimed.contains(*id));
+    let claimed: BTreeSet<_> = ledger.checks().keys().map(|id| folded(id)).collect();
+    let checks = there.checks.iter().filter(|(id, there)| there.id != LEADERS_CHECK && !claimed.contains(*id));
+    let services = services.map(|(_, there)| Claim::Service(there.id.clone()));
+    services.chain(checks.map(|(_, there)| Claim::Check(there.id.clone()))).collect()
 }
 
 /// What has to be written to make the catalog hold every claim and nothing else, in this order.
@@ -84,27 +103,37 @@ pub fn pushes(ledger: &Ledger) -> Vec<Push> {
         };
         pushes.push(Push { claims: vec![stray.clone()], is_removal: true, command: Command::Deregister(what) });
     }
-    let mut carried = BTreeSet::new();
-    for service in ledger.services().values() {
-        let claim = Claim::Service(service.id.clone());
-        if !ledger.is_in_sync(&claim) {
-            let open = |check: &&CheckFields| !ledger.is_in_sync(&Claim::Check(check.id.clone()));
-            let checks: Vec<_> = ledger.checks_of(&service.id).filter(open).cloned().collect();
-            carried.extend(checks.iter().map(|check| check.id.clone()));
-            let with = checks.iter().map(|check| Claim::Check(check.id.clone()));
-            let claims = std::iter::once(claim).chain(with).collect();
-            pushes.push(register(claims, Some(service.clone()), checks, true));
+    let mut of_services: BTreeMap<&str, Vec<&CheckFields>> = BTreeMap::new();
+    let mut alone = Vec::new();
+    for claim in ledger.open() {
+        let Claim::Check(id) = claim else { continue };
+        let Some(check) = ledger.checks().get(id) else { continue };
+        let service = Claim::Service(check.service_id.clone());
+        match ledger.services().contains_key(&check.service_id) && !ledger.is_in_sync(&service) {
+            true => of_services.entry(&check.service_id).or_default().push(check),
+            false => alone.push(check),
         }
     }
-    for check in ledger.checks().values().filter(|check| !carried.contains(&check.id)) {
-        let claim = Claim::Check(check.id.clone());
-        if !ledger.is_in_sync(&claim) {
-            // With its service, which the catalog may have lost meanwhile.
-            let service = ledger.services().get(&check.service_id).cloned();
-            pushes.push(register(vec![claim], service, vec![check.clone()], true));
-        }
+    for claim in ledger.open() {
+        let Claim::Service(id) = claim else { continue };
+        let Some(service) = ledger.services().get(id) else { continue };
+        let checks = of_services.remove(id.as_str()).unwrap_or_default();
+        let with = checks.iter().map(|check| Claim::Check(check.id.clone()));
+        let claims = std::iter::once(claim.clone()).chain(with).collect();
+        pushes.push(register(claims, Some(service.clone()), checks.into_iter().cloned().collect(), true));
+    }
+    for check in alone {
+        // With its service, which the catalog may have lost meanwhile.
+        let service = ledger.services().get(&check.service_id).cloned();
+        pushes.push(register(vec![Claim::Check(check.id.clone())], service, vec![check.clone()], true));
     }
     pushes
+}
+
+/// The pushes in lots, one after the other: what is in one may be written at once, in any order.
+pub fn lots(pushes: &[Push], len_max: usize) -> impl Iterator<Item = &[Push]> {
+    let kind = |push: &Push| (push.is_removal, push.claims.first().map(std::mem::discriminant));
+    pushes.chunk_by(move |one, next| kind(one) == kind(next)).flat_map(move |lot| lot.chunks(len_max.max(1)))
 }
 
 /// After `push` was written: its claims are kept, unless they have changed on the way.
@@ -122,7 +151,7 @@ pub fn pushed(ledger: &mut Ledger, push: &Push) {
             Claim::Check(id) => written.checks.iter().find(|check| check.id == *id) == ledger.checks().get(id),
         };
         if is_same {
-            ledger.mark_in_sync(claim.clone());
+            ledger.mark_in_sync(claim);
         }
     }
 }
@@ -152,7 +181,7 @@ mod tests {
     use super::*;
     use crate::moment::WallTime;
     use crate::store::Store;
-    use crate::store::command::{CheckStatus, Outcome, ServiceFields};
+    use crate::store::command::{CheckStatus, Outcome};
     use crate::store::query::{Answer, Node, Query};
 
     fn claimed() -> NodeFields {
@@ -273,6 +302,35 @@ mod tests {
         assert_eq!(world.settle(&mut ledger), ["+w"]);
         world.write(Command::Deregister(Deregistration::Node { node: "one".to_owned() }));
         assert_eq!(world.settle(&mut ledger), ["+node", "+w", "+service:w:1", "+service:w:2"]);
+    }
+
+    #[test]
+    fn pushes_are_written_in_lots_that_need_no_order() {
+        let mut ledger = Ledger::new(
+            claimed(),
+            ["a", "b", "c"]
+                .map(|id| {
+                    let service = ServiceFields { id: id.to_owned(), ..ServiceFields::default() };
+                    Definition { service, checks: Vec::new() }
+                })
+                .into(),
+        );
+        let stray = |id: &str| Claim::Service(id.to_owned());
+        ledger.set_strays([stray("x"), stray("y"), Claim::Check("z".to_owned())].into());
+        ledger.put_check(
+            CheckFields { id: "of a".to_owned(), service_id: "a".to_owned(), ..Default::default() },
+            Default::default(),
+        );
+        ledger.put_check(CheckFields { id: "lone".to_owned(), ..Default::default() }, Default::default());
+        let pushes = pushes(&ledger);
+        let check = |len_max: usize, expected: &[usize]| {
+            let lots: Vec<_> = lots(&pushes, len_max).collect();
+            assert_eq!(lots.iter().map(|lot| lot.len()).collect::<Vec<_>>(), expected);
+            assert_eq!(lots.concat(), pushes, "all of them, in their order");
+        };
+        check(64, &[1, 2, 1, 3, 1]);
+        check(2, &[1, 2, 1, 2, 1, 1]);
+        assert_eq!(pushes[4].claims, [stray("a"), Claim::Check("of a".to_owned())]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What was registered by requests, on disk, so that it is there again after a restart: `services/` and
-//! `checks/` of the data directory, one file for each, and in `checks/state/` the last report of each check
-//! that waits for reports. Called by `registry`, off the async threads; decides nothing.
+//! Small files of the data directory: in `checks/state/` the last report of each check that waits for reports, and
+//! in `services/` and `checks/` what earlier versions kept of registrations, one file for each, which is read once more
+//! and carried over to the journal. Called by `registry`, off the async threads; decides nothing.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::journal::Journal;
 use crate::checks::spec::Check;
 use crate::moment::WallTime;
 use crate::store::command::{CheckStatus, ServiceFields};
@@ -22,6 +23,7 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[derive(Clone, Debug)]
 pub struct Files {
+    data_dir: PathBuf,
     services: PathBuf,
     checks: PathBuf,
     states: PathBuf,
@@ -54,46 +56,49 @@ struct Kept<T> {
 pub(super) struct Found<T> {
     pub(super) kept: Vec<T>,
     pub(super) told: Vec<String>,
+    /// The files of what is `kept`.
+    paths: Vec<PathBuf>,
+}
+
+impl<T> Found<T> {
+    /// Once it is somewhere else; what cannot be removed is told.
+    pub(super) fn remove(&self) -> Vec<String> {
+        let removed = self.paths.iter().map(|path| (path, fs::remove_file(path)));
+        removed.filter_map(|(path, done)| done.err().map(|why| format!("remove {}: {why}", path.display()))).collect()
+    }
 }
 
 impl Files {
     /// Below the data directory.
     pub fn new(data_dir: &Path) -> Self {
         let checks = data_dir.join("checks");
-        Self { services: data_dir.join("services"), states: checks.join("state"), checks }
+        let (services, states) = (data_dir.join("services"), checks.join("state"));
+        Self { data_dir: data_dir.to_path_buf(), services, states, checks }
     }
 
-    pub(super) fn keep_service(&self, service: &ServiceFields) -> io::Result<()> {
-        write(&self.services, &service.id, service, true)
-    }
-
-    pub(super) fn keep_check(&self, check: &Check) -> io::Result<()> {
-        write(&self.checks, &check.id, check, true)
+    pub(super) fn journal(&self) -> Journal {
+        Journal::new(&self.data_dir)
     }
 
     /// Not synced: it is replaced soon, and an old one is only worth less.
     pub(super) fn keep_state(&self, state: &State) -> io::Result<()> {
-        write(&self.states, &state.id, state, false)
-    }
-
-    pub(super) fn forget_service(&self, id: &str) -> io::Result<()> {
-        remove(&self.services, id)
-    }
-
-    /// Its last report stays.
-    pub(super) fn forget_check(&self, id: &str) -> io::Result<()> {
-        remove(&self.checks, id)
+        write(&self.states, &state.id, state)
     }
 
     pub(super) fn forget_state(&self, id: &str) -> io::Result<()> {
-        remove(&self.states, id)
+        match fs::remove_file(self.states.join(name(id))) {
+            Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
+            _ => Ok(()),
+        }
     }
 
-    pub(super) fn services(&self) -> Found<ServiceFields> {
+    /// Of an earlier version.
+    pub(super) fn old_services(&self) -> Found<ServiceFields> {
         read(&self.services)
     }
 
-    pub(super) fn checks(&self) -> Found<Check> {
+    /// Of an earlier version.
+    pub(super) fn old_checks(&self) -> Found<Check> {
         read(&self.checks)
     }
 
@@ -110,32 +115,21 @@ fn name(id: &str) -> String {
     format!("{hash:032x}.json")
 }
 
-/// Written aside, synced, renamed: what stands under the name is whole.
-fn write<T: Serialize>(dir: &Path, id: &str, what: &T, synced: bool) -> io::Result<()> {
+/// Written aside, renamed: what stands under the name is whole after a kill.
+fn write<T: Serialize>(dir: &Path, id: &str, what: &T) -> io::Result<()> {
     let text = serde_json::to_vec(&Kept { format: FORMAT, kept: what })?;
     fs::create_dir_all(dir)?;
     let path = dir.join(name(id));
     let aside = path.with_extension("tmp");
-    // Headers of a check may be secret.
+    // What a check prints may be secret.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     file.write_all(&text)?;
-    if synced {
-        file.sync_all()?;
-    }
     drop(file);
-    fs::rename(&aside, &path)?;
-    if synced { File::open(dir)?.sync_all() } else { Ok(()) }
-}
-
-fn remove(dir: &Path, id: &str) -> io::Result<()> {
-    match fs::remove_file(dir.join(name(id))) {
-        Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
-        _ => Ok(()),
-    }
+    fs::rename(&aside, &path)
 }
 
 fn read<T: DeserializeOwned>(dir: &Path) -> Found<T> {
-    let mut found = Found { kept: Vec::new(), told: Vec::new() };
+    let mut found = Found { kept: Vec::new(), told: Vec::new(), paths: Vec::new() };
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => return found,
@@ -146,10 +140,13 @@ fn read<T: DeserializeOwned>(dir: &Path) -> Found<T> {
     };
     let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     paths.sort();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
-        match one(path) {
-            Ok(kept) => found.kept.push(kept),
-            Err(why) => found.told.push(set_aside(path, &why)),
+    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+        match one(&path) {
+            Ok(kept) => {
+                found.kept.push(kept);
+                found.paths.push(path);
+            }
+            Err(why) => found.told.push(set_aside(&path, &why)),
         }
     }
     found
@@ -186,35 +183,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_found_again_whatever_its_id() {
+    fn what_an_earlier_version_kept_is_found_whatever_its_id_and_removed_when_asked() {
         let dir = tempfile::tempdir().expect("a directory");
         let files = Files::new(dir.path());
-        assert!(files.services().kept.is_empty());
+        assert!(files.old_services().kept.is_empty());
         let ids = ["a", "../../b/ü", &"x".repeat(5_000)];
         for id in ids {
-            files.keep_service(&service(id)).expect("written");
+            write(&files.services, id, &service(id)).expect("written");
         }
-        files.keep_service(&service("a")).expect("written again");
-        let found = files.services();
+        write(&files.services, "a", &service("a")).expect("written again");
+        let found = files.old_services();
         assert_eq!((found.kept.len(), found.told.len()), (3, 0));
         assert!(ids.iter().all(|id| found.kept.contains(&service(id))));
-        files.forget_service("a").expect("removed");
-        files.forget_service("a").expect("gone already");
-        assert_eq!(files.services().kept.len(), 2);
+        assert_eq!(found.remove(), [""; 0]);
+        assert!(files.old_services().kept.is_empty());
+        assert_eq!(found.remove().len(), 3, "told: they are gone already");
+    }
+
+    #[test]
+    fn a_report_is_kept_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = Files::new(dir.path());
+        let state =
+            State { id: "a/b".to_owned(), status: CheckStatus::Passing, output: "ok".to_owned(), good_until: 1 };
+        files.keep_state(&state).expect("written");
+        assert_eq!(files.states().kept, [state]);
+        files.forget_state("a/b").expect("removed");
+        files.forget_state("a/b").expect("gone already");
+        assert!(files.states().kept.is_empty());
     }
 
     #[test]
     fn a_damaged_file_is_told_and_set_aside() {
         let dir = tempfile::tempdir().expect("a directory");
         let files = Files::new(dir.path());
-        files.keep_service(&service("a")).expect("written");
+        write(&files.services, "a", &service("a")).expect("written");
         let check = |text: &str, why: &str| {
             fs::write(dir.path().join("services/x.json"), text).expect("written");
-            let found = files.services();
+            let found = files.old_services();
             assert_eq!(found.kept.len(), 1, "{text}");
             assert!(found.told[0].contains(why), "{:?}", found.told);
             assert!(dir.path().join("services/x.bad").exists());
-            assert!(files.services().told.is_empty(), "told again");
+            assert!(files.old_services().told.is_empty(), "told again");
         };
         check("", "EOF");
         check(r#"{"format":1,"kept":{"id":5}}"#, "invalid type");

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
-use super::diff::{Push, compare, pushed, pushes};
+use super::diff::{Push, compare, lots, pushed, pushes};
 use super::*;
 use crate::config::Service;
 use crate::moment::WallTime;
@@ -49,13 +49,15 @@ enum Happening {
     Look {
         is_old: bool,
     },
-    /// It lists what it is going to write.
-    List,
+    /// It lists what it is going to write. What is written at once is done in any order.
+    List {
+        is_backward: bool,
+    },
     /// It writes the first so many of the list.
     Write {
         count: usize,
     },
-    /// The leader is killed while the first of the list is on its way, which gives the pass up. What it held may
+    /// The leader is killed while the first of the list are on their way, which gives the pass up. What it held may
     /// be seen once more.
     LeaderKilled {
         fate: Fate,
@@ -114,7 +116,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (id(), any::<bool>()).prop_map(|(id, on)| Happening::Maintain { id, on }),
         1 => proptest::collection::vec((id(), 0..3_u16), 0..3).prop_map(|services| Happening::Reload { services }),
         3 => any::<bool>().prop_map(|is_old| Happening::Look { is_old }),
-        4 => Just(Happening::List),
+        4 => any::<bool>().prop_map(|is_backward| Happening::List { is_backward }),
         4 => (1..6_usize).prop_map(|count| Happening::Write { count }),
         2 => fate().prop_map(|fate| Happening::LeaderKilled { fate }),
         1 => Just(Happening::LateWrites),
@@ -212,8 +214,13 @@ impl World {
         self.listed.clear();
     }
 
-    fn list(&mut self) {
-        self.listed = pushes(&self.local.ledger()).into();
+    fn list(&mut self, is_backward: bool) {
+        let pushes = pushes(&self.local.ledger());
+        let lots = lots(&pushes, usize::MAX).map(|lot| match is_backward {
+            true => lot.iter().rev().cloned().collect::<Vec<_>>(),
+            false => lot.to_vec(),
+        });
+        self.listed = lots.flatten().collect();
     }
 
     fn write_listed(&mut self, count: usize) {
@@ -224,13 +231,16 @@ impl World {
         }
     }
 
-    /// Nobody is told what became of the write that was on its way, and the pass is over.
+    /// Nobody is told what became of the writes that were on their way, and the pass is over.
     fn give_up(&mut self, fate: Fate) {
-        let command = std::mem::take(&mut self.listed).into_iter().next().map(|push| push.command);
-        match (command, fate) {
-            (Some(command), Fate::Done) => drop(self.write(command)),
-            (Some(command), Fate::Late) => self.late.push(command),
-            (_, Fate::Lost) | (None, _) => {}
+        let listed: Vec<_> = std::mem::take(&mut self.listed).into();
+        let on_their_way = lots(&listed, 3).next().unwrap_or_default();
+        for command in on_their_way.iter().map(|push| push.command.clone()) {
+            match fate {
+                Fate::Done => drop(self.write(command)),
+                Fate::Late => self.late.push(command),
+                Fate::Lost => {}
+            }
         }
     }
 
@@ -250,7 +260,7 @@ impl World {
         self.give_up(Fate::Lost);
         self.arrive_late();
         self.look(false);
-        self.list();
+        self.list(false);
         self.write_listed(usize::MAX);
     }
 
@@ -274,7 +284,9 @@ impl World {
                 self.local.judge(CHECK_IDS[id], status, output.to_string());
             }
             Happening::Maintain { id, on } => {
-                let _ = self.local.maintain(Some(IDS[id]), on.then_some("why"));
+                if let Ok(Some(change)) = self.local.maintenance(Some(IDS[id]), on.then_some("why")) {
+                    let _ = self.local.change_now(change);
+                }
             }
             Happening::Reload { services } => {
                 let mut by_id = BTreeMap::new();
@@ -283,7 +295,7 @@ impl World {
                 self.local.reload(&self.files, &[]).expect("reloaded");
             }
             Happening::Look { is_old } => self.look(is_old),
-            Happening::List => self.list(),
+            Happening::List { is_backward } => self.list(is_backward),
             Happening::Write { count } => self.write_listed(count),
             Happening::LeaderKilled { fate } => {
                 self.old = Some(self.store.clone());
@@ -303,15 +315,19 @@ impl World {
         }
     }
 
-    /// Killed after its checks, or after all of it, was on the disk.
+    /// Killed in the middle of its line, or after all of it.
     fn begin_registration(&self, service: &Service, is_written: bool) {
-        let files = Files::new(self.dir.path());
-        for check in &service.checks {
-            files.keep_check(check).expect("written");
+        let (services, checks) = (vec![&service.fields], service.checks.iter().collect());
+        let mut line = Vec::new();
+        record::write(&record::Written { services, checks, ..record::Written::default() }, &mut line);
+        if !is_written {
+            line.truncate(line.len() / 2);
         }
-        if is_written {
-            files.keep_service(&service.fields).expect("written");
-        }
+        let path = self.dir.path().join("registrations");
+        let mut journal = std::fs::read(&path).unwrap_or_default();
+        let end = journal.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        drop(journal.splice(end..(end + line.len()).min(journal.len()), line));
+        std::fs::write(path, journal).expect("written");
     }
 
     /// What others do to the catalog.

@@ -11,7 +11,8 @@ pub struct Ledger {
     node: NodeFields,
     services: BTreeMap<String, ServiceFields>,
     checks: BTreeMap<String, CheckFields>,
-    in_sync: BTreeSet<Claim>,
+    /// Claims that the catalog is not known to hold.
+    open: BTreeSet<Claim>,
     /// In the catalog on this node, and not claimed.
     strays: BTreeSet<Claim>,
     /// When an output that changed alone shall be told, by the check's ID.
@@ -63,7 +64,7 @@ impl Ledger {
             node,
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
-            in_sync: BTreeSet::new(),
+            open: BTreeSet::from([Claim::Node]),
             strays: BTreeSet::new(),
             outputs_due: BTreeMap::new(),
             critical_since: BTreeMap::new(),
@@ -73,27 +74,29 @@ impl Ledger {
             ledger.checks.extend(checks.into_iter().map(|check| (check.id.clone(), check)));
             ledger.services.insert(service.id.clone(), service);
         }
+        ledger.open.extend(ledger.services.keys().cloned().map(Claim::Service));
+        ledger.open.extend(ledger.checks.keys().cloned().map(Claim::Check));
         ledger
     }
 
     /// Claims a service from now on, in place of one of the same ID. Its checks stay.
     pub fn put_service(&mut self, service: ServiceFields) {
         let claim = Claim::Service(service.id.clone());
-        if self.services.get(&service.id) != Some(&service) {
-            self.in_sync.remove(&claim);
-        }
         self.strays.remove(&claim);
+        if self.services.get(&service.id) != Some(&service) {
+            self.open.insert(claim);
+        }
         self.services.insert(service.id.clone(), service);
     }
 
     /// Claims a check from now on, in place of one of the same ID.
     pub fn put_check(&mut self, check: CheckFields, now: Moment) {
         let claim = Claim::Check(check.id.clone());
+        self.strays.remove(&claim);
         if self.checks.get(&check.id) != Some(&check) {
-            self.in_sync.remove(&claim);
+            self.open.insert(claim);
             self.outputs_due.remove(&check.id);
         }
-        self.strays.remove(&claim);
         self.note_status(&check.id, check.status, now);
         self.checks.insert(check.id.clone(), check);
     }
@@ -115,7 +118,7 @@ impl Ledger {
 
     /// The catalog may hold it, whatever was seen there last: a push may be on its way.
     fn disclaim(&mut self, claim: Claim) {
-        self.in_sync.remove(&claim);
+        self.open.remove(&claim);
         // The catalog knows one entry for all ways of writing an ID: its removal is another's too.
         let twin = match &claim {
             Claim::Node => None,
@@ -125,7 +128,7 @@ impl Ledger {
             Claim::Check(id) => self.checks.keys().find(|k| k.eq_ignore_ascii_case(id)).cloned().map(Claim::Check),
         };
         match twin {
-            Some(twin) => drop(self.in_sync.remove(&twin)),
+            Some(twin) => drop(self.open.insert(twin)),
             None => drop(self.strays.insert(claim)),
         }
     }
@@ -154,26 +157,21 @@ impl Ledger {
         &self.checks
     }
 
-    /// The checks of a service.
-    pub fn checks_of<'a>(&'a self, service_id: &'a str) -> impl Iterator<Item = &'a CheckFields> {
-        self.checks.values().filter(move |check| check.service_id == service_id)
-    }
-
     pub fn strays(&self) -> impl Iterator<Item = &Claim> {
         self.strays.iter()
     }
 
     /// The catalog was made to hold the claim, with the output of a check.
-    pub fn mark_in_sync(&mut self, claim: Claim) {
-        if let Claim::Check(id) = &claim {
+    pub fn mark_in_sync(&mut self, claim: &Claim) {
+        if let Claim::Check(id) = claim {
             self.outputs_due.remove(id);
         }
-        self.in_sync.insert(claim);
+        self.open.remove(claim);
     }
 
     /// The catalog was seen to hold the claim; an output that is told later still is.
-    pub fn mark_seen(&mut self, claim: Claim) {
-        self.in_sync.insert(claim);
+    pub fn mark_seen(&mut self, claim: &Claim) {
+        self.open.remove(claim);
     }
 
     /// Whether the output of a check that changed alone waits to be told.
@@ -182,12 +180,27 @@ impl Ledger {
     }
 
     /// The catalog was seen without the claim, or may be.
-    pub fn mark_out_of_sync(&mut self, claim: &Claim) {
-        self.in_sync.remove(claim);
+    pub fn mark_out_of_sync(&mut self, claim: Claim) {
+        if self.is_claimed(&claim) {
+            self.open.insert(claim);
+        }
+    }
+
+    fn is_claimed(&self, claim: &Claim) -> bool {
+        match claim {
+            Claim::Node => true,
+            Claim::Service(id) => self.services.contains_key(id),
+            Claim::Check(id) => self.checks.contains_key(id),
+        }
     }
 
     pub fn is_in_sync(&self, claim: &Claim) -> bool {
-        self.in_sync.contains(claim)
+        self.is_claimed(claim) && !self.open.contains(claim)
+    }
+
+    /// What the catalog is not known to hold, in the order of pushing.
+    pub fn open(&self) -> impl Iterator<Item = &Claim> {
+        self.open.iter()
     }
 
     /// All that the catalog holds of this node and this node does not claim.
@@ -223,7 +236,7 @@ impl Ledger {
             }
             _ => {
                 self.outputs_due.remove(check_id);
-                self.in_sync.remove(&Claim::Check(check_id.to_owned()));
+                self.open.insert(Claim::Check(check_id.to_owned()));
                 if before == verdict.status { News::Now } else { News::Changed(before) }
             }
         }
@@ -239,7 +252,7 @@ impl Ledger {
         let due: Vec<_> = self.outputs_due.iter().filter(|(_, due)| **due <= now).map(|(id, _)| id.clone()).collect();
         for id in due {
             self.outputs_due.remove(&id);
-            self.in_sync.remove(&Claim::Check(id));
+            self.mark_out_of_sync(Claim::Check(id));
         }
     }
 }
@@ -252,7 +265,7 @@ mod tests {
         let service = ServiceFields { id: "w".to_owned(), name: "web".to_owned(), ..ServiceFields::default() };
         let check = CheckFields { id: "c".to_owned(), service_id: "w".to_owned(), ..CheckFields::default() };
         let mut ledger = Ledger::new(NodeFields::default(), vec![Definition { service, checks: vec![check] }]);
-        ledger.mark_in_sync(Claim::Check("c".to_owned()));
+        ledger.mark_in_sync(&Claim::Check("c".to_owned()));
         ledger
     }
 
@@ -269,7 +282,7 @@ mod tests {
         assert_eq!(ledger.judge("c", verdict(Critical, ""), at(1), Some(at(9))), News::Nothing);
         assert_eq!(ledger.judge("c", verdict(Passing, "a"), at(1), Some(at(9))), News::Changed(Critical));
         assert!(!ledger.is_in_sync(&check));
-        ledger.mark_in_sync(check.clone());
+        ledger.mark_in_sync(&check);
         assert_eq!(ledger.judge("c", verdict(Passing, "b"), at(1), Some(at(10))), News::Later);
         assert_eq!(ledger.judge("c", verdict(Passing, "c"), at(1), Some(at(20))), News::Later);
         assert_eq!((ledger.is_in_sync(&check), ledger.next_due()), (true, Some(at(10))));
@@ -309,7 +322,7 @@ mod tests {
     fn two_ways_to_write_an_id_are_one_to_the_catalog() {
         let mut ledger = ledger();
         ledger.put_service(ServiceFields { id: "W".to_owned(), ..ServiceFields::default() });
-        ledger.mark_in_sync(Claim::Service("w".to_owned()));
+        ledger.mark_in_sync(&Claim::Service("w".to_owned()));
         ledger.drop_service("W");
         assert_eq!((ledger.strays().count(), ledger.is_in_sync(&Claim::Service("w".to_owned()))), (0, false));
     }

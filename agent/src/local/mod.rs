@@ -1,14 +1,20 @@
 //! What this node claims, and keeping the catalog in step with it.
 //!
 //! The agent is the truth for its own entry, services and checks: a `ledger` of claims, compared
-//! (`diff`) and pushed (`sync`). `registry` takes registrations in and out, `files` keeps those of requests.
+//! (`diff`) and pushed (`sync`). `registry` takes registrations in and out, those of requests by way of `changes`, and
+//! `journal` keeps them on disk.
 //! The root starts it and says who looks at checks; nothing here knows who changed a claim.
 
+mod changes;
+#[cfg(test)]
+mod changes_tests;
 pub mod diff;
 mod files;
+mod journal;
 #[cfg(test)]
 mod law_tests;
 pub mod ledger;
+mod record;
 mod registry;
 mod sync;
 mod telling;
@@ -26,6 +32,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::changes::Change;
+use self::changes::Waiting;
 pub use self::files::Files;
 pub use self::ledger::Definition;
 use self::ledger::{Ledger, News, Verdict};
@@ -83,9 +91,13 @@ pub struct Local(Arc<Inner>);
 struct Inner {
     settings: Settings,
     ledger: Arc<Mutex<Ledger>>,
-    /// Taken before the ledger, and held while files are written.
+    /// Taken before the ledger, and held while the journal is written.
     registry: Mutex<Registry>,
-    /// To be had by who changes files.
+    /// Changes that wait for it.
+    waiting: Waiting,
+    /// Held while reports of checks are kept or forgotten.
+    reports: Mutex<()>,
+    /// To be had by who keeps a report.
     turn: Semaphore,
     runner: OnceLock<Box<dyn Runner>>,
     about: Mutex<BTreeMap<String, About>>,
@@ -116,11 +128,14 @@ impl Local {
     pub fn new(settings: Settings) -> Self {
         let (asked, _) = watch::channel(Asked::default());
         let ledger = Arc::new(Mutex::new(Ledger::new(settings.node.clone(), Vec::new())));
-        let (registry, about, changes) = (Mutex::default(), Mutex::default(), watch::Sender::new(0));
+        let registry = Mutex::new(Registry::new(settings.files.as_ref()));
+        let (about, changes) = (Mutex::default(), watch::Sender::new(0));
         Self(Arc::new(Inner {
             settings,
             ledger,
             registry,
+            waiting: Waiting::default(),
+            reports: Mutex::default(),
             turn: Semaphore::new(1),
             runner: OnceLock::new(),
             about,

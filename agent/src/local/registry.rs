@@ -5,14 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::event::{CheckEvent, ServiceEvent};
 use shared::quote::Quoted;
 use tracing::{debug, error, info, warn};
 
-use super::files::{Files, Found, State};
+use super::changes::Change;
+use super::files::{Files, State};
+use super::journal::Journal;
+use super::record::{self, Kept, Written};
 use super::telling::About;
 use super::{Local, tell_unfit};
 use crate::checks::spec::{Check, DEREGISTER_AFTER_MIN, INTERVAL_MIN};
@@ -46,19 +49,116 @@ pub enum Refused {
     #[error("CheckID {} does not have associated TTL", Quoted(.0))]
     NoTtl(String),
     #[error("failed to persist {0:?}: {1}")]
-    Unwritten(String, io::Error),
+    Unwritten(String, Arc<io::Error>),
+    #[error("too many registrations wait for the disk, try again later")]
+    Busy,
+    #[error("the agent is shutting down")]
+    Stopping,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registry {
     /// By their IDs.
     services: BTreeMap<String, Entry<Service>>,
     checks: BTreeMap<String, Entry<Check>>,
+    /// Checks of requests that are kept and must not run for now.
+    dormant: Vec<Check>,
+    /// Where registrations of requests are kept.
+    journal: Option<Journal>,
+}
+
+impl Registry {
+    pub(super) fn new(files: Option<&Files>) -> Self {
+        let journal = files.map(Files::journal);
+        Self { services: BTreeMap::new(), checks: BTreeMap::new(), dormant: Vec::new(), journal }
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    pub(super) fn has_service(&self, id: &str) -> bool {
+        self.services.contains_key(id)
+    }
+
+    pub(super) fn has_check(&self, id: &str) -> bool {
+        self.checks.contains_key(id)
+    }
+
+    /// The IDs of its checks.
+    pub(super) fn checks_of(&self, service_id: &str) -> Vec<String> {
+        let of_it = self.checks.iter().filter(|(_, entry)| entry.what.service_id == service_id);
+        of_it.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The IDs of its checks, and of those of it that must not run for now.
+    pub(super) fn kept_checks_of(&self, service_id: &str) -> Vec<String> {
+        let dormant = self.dormant.iter().filter(|check| check.service_id == service_id);
+        let mut ids = self.checks_of(service_id);
+        ids.extend(dormant.map(|check| check.id.clone()));
+        ids
+    }
+
+    /// Those that must not run for now are no more.
+    pub(super) fn drop_dormant(&mut self, which: impl Fn(&Check) -> bool) {
+        self.dormant.retain(|check| !which(check));
+    }
+
+    /// On disk when this returns, all or nothing.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let Self { services, checks, dormant, journal } = self;
+        match journal {
+            Some(journal) if !lines.is_empty() => journal.append(lines, || all(services, checks, dormant)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is registered by requests, in place of what was on disk.
+    fn write_anew(&mut self) -> io::Result<()> {
+        let Self { services, checks, dormant, journal } = self;
+        journal.as_mut().map_or(Ok(()), |journal| journal.write_anew(&all(services, checks, dormant)))
+    }
+
+    /// For what goes out by another way than a change.
+    fn forget(&mut self, record: &Written<'_>) {
+        let mut lines = Vec::new();
+        record::write(record, &mut lines);
+        let written = self.write(&lines);
+        self.owe(&written);
+    }
+
+    /// What went out and is not on disk is written with the next change.
+    pub(super) fn owe<E: std::fmt::Display>(&mut self, written: &Result<(), E>) {
+        if let Err(problem) = written {
+            error!(target: "agent", error = %problem, "a registration cannot be removed from the data directory");
+            if let Some(journal) = &mut self.journal {
+                journal.owe();
+            }
+        }
+    }
+}
+
+/// Lines for all that requests registered.
+fn all(
+    services: &BTreeMap<String, Entry<Service>>,
+    checks: &BTreeMap<String, Entry<Check>>,
+    dormant: &[Check],
+) -> Vec<u8> {
+    let mut lines = Vec::new();
+    // First: checks of no service are dropped at the next start, while a service without its checks would pass.
+    let of_requests = checks.values().filter(|entry| entry.source == Source::Request).map(|entry| &entry.what);
+    for check in of_requests.chain(dormant) {
+        record::write(&Written { checks: vec![check], ..Written::default() }, &mut lines);
+    }
+    for entry in services.values().filter(|entry| entry.source == Source::Request) {
+        record::write(&Written { services: vec![&entry.what.fields], ..Written::default() }, &mut lines);
+    }
+    lines
 }
 
 /// How a check is before it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
+pub(super) enum Start {
     AsDefined,
     /// As the one in whose place it comes, if there was one.
     AsBefore,
@@ -78,7 +178,7 @@ impl Local {
         if self.0.settings.files.is_none() {
             return Some(work(self));
         }
-        // One at a time, as the registry's lock has it anyway: a crowd shall wait here, not each on a thread.
+        // One at a time, as locks have it anyway: a crowd shall wait here, not each on a thread.
         let _turn = self.0.turn.acquire().await.ok()?;
         let local = self.clone();
         tokio::task::spawn_blocking(move || work(&local)).await.ok()
@@ -86,17 +186,33 @@ impl Local {
 
     /// At the start: what files define, then what requests registered before. A refusal ends the start.
     pub fn open(&self, services: &[Service], checks: &[Check]) -> Result<(), String> {
-        let states = self.restored_states();
-        self.define(services, checks, true)?;
-        self.restore();
-        let registry = self.registry();
-        for state in states {
-            let is_known = registry.checks.get(&state.id).is_some_and(|entry| !entry.what.ttl.is_zero());
+        let Some(files) = self.0.settings.files.clone() else {
+            return self.define(services, checks, &Kept::default());
+        };
+        let found = self.registry().journal.as_mut().map(Journal::open).unwrap_or_default();
+        let (old_services, old_checks, states) = (files.old_services(), files.old_checks(), files.states());
+        tell([&found.told, &old_services.told, &old_checks.told, &states.told].into_iter().flatten());
+        let mut kept = found.kept;
+        // Whatever wrote them ran after what wrote the journal.
+        kept.services.extend(old_services.kept.iter().map(|service| (service.id.clone(), service.clone())));
+        kept.checks.extend(old_checks.kept.iter().map(|check| (check.id.clone(), check.clone())));
+        let is_old = !old_services.kept.is_empty() || !old_checks.kept.is_empty();
+        self.define(services, checks, &kept)?;
+        let is_all = self.restore(kept);
+        if is_old || !is_all || !found.told.is_empty() {
+            let written = self.registry().write_anew();
+            match written {
+                Ok(()) => tell(old_services.remove().iter().chain(&old_checks.remove())),
+                Err(problem) => tell([&format!("failed to persist what was registered: {problem}")]),
+            }
+        }
+        for state in states.kept {
+            let is_known = self.about().get(&state.id).is_some_and(|about| about.ttl.is_some());
             match is_known && state.is_good(clock::wall()) {
                 true => self.judge(&state.id, state.status, state.output.clone()),
                 false => {
                     debug!(target: "agent", check = %state.id, "check state expired, not restoring");
-                    self.forget(|files| files.forget_state(&state.id));
+                    self.forget_state(&state.id);
                 }
             }
         }
@@ -105,18 +221,18 @@ impl Local {
 
     /// After a reload: what files define now, instead of what they did. A refusal changes nothing.
     pub fn reload(&self, services: &[Service], checks: &[Check]) -> Result<(), String> {
-        self.define(services, checks, false)
+        self.define(services, checks, &Kept::default())
     }
 
-    fn define(&self, services: &[Service], checks: &[Check], is_start: bool) -> Result<(), String> {
+    /// `kept` is what will be registered again, unless it is defined here.
+    fn define(&self, services: &[Service], checks: &[Check], kept: &Kept) -> Result<(), String> {
         let mut registry = self.registry();
         // Of two with one ID the later counts.
         let named: BTreeMap<&str, &Service> = services.iter().map(|one| (one.fields.id.as_str(), one)).collect();
         let of_requests = |id: &str| registry.services.get(id).is_some_and(|entry| entry.source == Source::Request);
-        let kept = if is_start { self.services_on_disk() } else { BTreeSet::new() };
         for check in checks.iter().filter(|check| !check.service_id.is_empty()) {
             let id = check.service_id.as_str();
-            if !(named.contains_key(id) || of_requests(id) || kept.contains(id)) {
+            if !(named.contains_key(id) || of_requests(id) || kept.services.contains_key(id)) {
                 return Err(format!(
                     "Failed to register check '{}': {}",
                     check.name,
@@ -135,6 +251,11 @@ impl Local {
             self.take_out_check(&mut registry, &id);
         }
         for id in old_services {
+            // Those that requests registered; the service itself is in a file.
+            let gone_checks = registry.kept_checks_of(&id);
+            if !gone_checks.is_empty() {
+                registry.forget(&Written { gone_checks, ..Written::default() });
+            }
             self.take_out_service(&mut registry, &id);
         }
         for service in named.into_values() {
@@ -149,71 +270,15 @@ impl Local {
         Ok(())
     }
 
-    /// Registers a service with its checks, in place of one of the same ID, whose other checks stay unless
-    /// they shall be `replaced`.
-    pub fn register_service(&self, service: Service, replaced: bool) -> Result<(), Refused> {
-        self.may_run(&service.checks)?;
-        let mut registry = self.registry();
-        self.keep(&registry, &service)?;
-        if replaced {
-            let is_new = |id: &str| service.checks.iter().any(|check| check.id == id);
-            let of_it = registry.checks.iter().filter(|(id, e)| e.what.service_id == service.fields.id && !is_new(id));
-            let old: Vec<_> = of_it.map(|(id, _)| id.clone()).collect();
-            for id in old {
-                self.take_out_check(&mut registry, &id);
-            }
-        }
-        self.put_service(&mut registry, service, Source::Request);
-        drop(registry);
-        self.changed();
-        Ok(())
-    }
-
-    /// Takes a service out with its checks; whether there was one.
-    pub fn deregister_service(&self, id: &str) -> bool {
-        let mut registry = self.registry();
-        let was_there = self.take_out_service(&mut registry, id);
-        drop(registry);
-        if was_there {
-            self.changed();
-        }
-        was_there
-    }
-
-    /// Registers a check, in place of one of the same ID.
-    pub fn register_check(&self, check: Check) -> Result<(), Refused> {
-        self.may_run(std::slice::from_ref(&check))?;
-        let mut registry = self.registry();
-        if !check.service_id.is_empty() && !registry.services.contains_key(&check.service_id) {
-            return Err(Refused::NoService(check.service_id));
-        }
-        if let Some(files) = &self.0.settings.files {
-            files.keep_check(&check).map_err(|problem| Refused::Unwritten(check.id.clone(), problem))?;
-        }
-        self.put_check(&mut registry, check, Source::Request, Start::AsDefined);
-        drop(registry);
-        self.changed();
-        Ok(())
-    }
-
-    pub fn deregister_check(&self, id: &str) -> bool {
-        let mut registry = self.registry();
-        let was_there = self.take_out_check(&mut registry, id);
-        drop(registry);
-        if was_there {
-            self.changed();
-        }
-        was_there
-    }
-
     /// Takes a report of a check that waits for reports, and keeps it for a restart.
     pub fn renew(&self, id: &str, status: CheckStatus, output: String) -> Result<(), Refused> {
         let no_ttl = || Refused::NoTtl(id.to_owned());
         let runner = self.0.runner.get().ok_or_else(no_ttl)?;
         let output = runner.renew(id, status, output).ok_or_else(no_ttl)?;
         let Some(files) = &self.0.settings.files else { return Ok(()) };
-        let registry = self.registry();
-        let Some(ttl) = registry.checks.get(id).map(|entry| entry.what.ttl) else { return Ok(()) };
+        // Held, so that nothing is left behind of a check that is taken out meanwhile.
+        let _reports = self.reports();
+        let Some(ttl) = self.about().get(id).and_then(|about| about.ttl) else { return Ok(()) };
         let ttl = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
         let good_until = clock::wall().micros().saturating_add(ttl);
         if let Err(problem) = files.keep_state(&State { id: id.to_owned(), status, output, good_until }) {
@@ -223,19 +288,9 @@ impl Local {
     }
 
     /// Takes the node, or one service, out of answers or back. `reason` is for people.
-    pub fn maintain(&self, service: Option<&str>, reason: Option<&str>) -> Result<(), Refused> {
-        let check = Check::maintenance(service, reason.unwrap_or_default());
-        if let Some(id) = service
-            && self.ledger().services().get(id).is_none()
-        {
-            return Err(Refused::Unregistered(id.to_owned()));
-        }
-        let is_on = self.registry().checks.contains_key(&check.id);
-        match (reason.is_some(), is_on, service) {
-            (true, true, _) | (false, false, _) => return Ok(()),
-            (true, false, _) => self.register_check(check)?,
-            (false, true, _) => drop(self.deregister_check(&check.id)),
-        }
+    pub async fn maintain(&self, service: Option<&str>, reason: Option<&str>) -> Result<(), Refused> {
+        let Some(change) = self.maintenance(service, reason)? else { return Ok(()) };
+        self.change(change).await?;
         match (service, reason.is_some()) {
             (None, true) => info!(target: "agent", "Node entered maintenance mode"),
             (None, false) => info!(target: "agent", "Node left maintenance mode"),
@@ -243,6 +298,22 @@ impl Local {
             (Some(id), false) => info!(target: "agent", service = %id, "Service left maintenance mode"),
         }
         Ok(())
+    }
+
+    /// What does that; none where it is so already.
+    pub(super) fn maintenance(&self, service: Option<&str>, reason: Option<&str>) -> Result<Option<Change>, Refused> {
+        let check = Check::maintenance(service, reason.unwrap_or_default());
+        if let Some(id) = service
+            && self.ledger().services().get(id).is_none()
+        {
+            return Err(Refused::Unregistered(id.to_owned()));
+        }
+        let is_on = self.registry().has_check(&check.id);
+        Ok(match (reason.is_some(), is_on) {
+            (true, true) | (false, false) => None,
+            (true, false) => Some(Change::Check(Box::new(check))),
+            (false, true) => Some(Change::NoCheck(check.id)),
+        })
     }
 
     /// Takes out services with a check that has been critical for longer than it may be.
@@ -255,6 +326,10 @@ impl Local {
         let over = of_service.filter(|check| check.deregister_after().is_some_and(|limit| is_over(check, limit)));
         let over: Vec<_> = over.map(|check| (check.service_id.clone(), check.id.clone())).collect();
         for (service, check) in &over {
+            let (gone_services, gone_checks) = (vec![service.clone()], registry.kept_checks_of(service));
+            if registry.has_service(service) {
+                registry.forget(&Written { gone_services, gone_checks, ..Written::default() });
+            }
             if self.take_out_service(&mut registry, service) {
                 let text = "deregistered service with critical health due to health check";
                 info!(target: "agent", service = %service, check = %check, "{text}");
@@ -266,44 +341,21 @@ impl Local {
         }
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// On disk, all or nothing of what is new.
-    fn keep(&self, registry: &Registry, service: &Service) -> Result<(), Refused> {
-        let Some(files) = &self.0.settings.files else { return Ok(()) };
-        let unwritten = |id: &str| {
-            let id = id.to_owned();
-            move |problem| Refused::Unwritten(id, problem)
-        };
-        let mut kept = Ok(());
-        for check in &service.checks {
-            kept = kept.and_then(|()| files.keep_check(check).map_err(unwritten(&check.id)));
-        }
-        // Last: should this agent be killed meanwhile, checks of no service are dropped at the next start, while a
-        // service without its checks would pass.
-        kept = kept.and_then(|()| files.keep_service(&service.fields).map_err(unwritten(&service.fields.id)));
-        if kept.is_err() && !registry.services.contains_key(&service.fields.id) {
-            self.forget(|files| files.forget_service(&service.fields.id));
-            for check in service.checks.iter().filter(|check| !registry.checks.contains_key(&check.id)) {
-                self.forget(|files| files.forget_check(&check.id));
-            }
-        }
-        kept
-    }
-
-    fn may_run(&self, checks: &[Check]) -> Result<(), Refused> {
+    pub(super) fn may_run(&self, checks: &[Check]) -> Result<(), Refused> {
         let is_refused = !self.0.settings.scripts_of_requests && checks.iter().any(Check::is_script);
         if is_refused { Err(Refused::Scripts) } else { Ok(()) }
     }
 
     /// Puts it in; a definition of a file puts itself over what is on disk. What is the same stays as it is.
-    fn put_service(&self, registry: &mut Registry, service: Service, source: Source) {
+    pub(super) fn put_service(&self, registry: &mut Registry, service: Service, source: Source) {
         let id = service.fields.id.clone();
         let is_same = registry.services.get(&id).is_some_and(|e| e.source == source && e.what == service);
-        if source == Source::File && !is_same {
-            self.forget(|files| files.forget_service(&id));
+        if source == Source::File && registry.services.get(&id).is_some_and(|e| e.source == Source::Request) {
+            registry.forget(&Written { gone_services: vec![id.clone()], ..Written::default() });
         }
         if !(source == Source::File && is_same) {
             tell_unfit(&service.fields);
@@ -318,14 +370,16 @@ impl Local {
         registry.services.insert(id, Entry { source, what: service });
     }
 
-    fn put_check(&self, registry: &mut Registry, check: Check, source: Source, start: Start) {
+    pub(super) fn put_check(&self, registry: &mut Registry, check: Check, source: Source, start: Start) {
         let id = check.id.clone();
         let is_same = registry.checks.get(&id).is_some_and(|e| e.source == source && e.what == check);
         if source == Source::File {
             if is_same {
                 return;
             }
-            self.forget(|files| files.forget_check(&id));
+            if registry.checks.get(&id).is_some_and(|e| e.source == Source::Request) {
+                registry.forget(&Written { gone_checks: vec![id.clone()], ..Written::default() });
+            }
         }
         tell_limits(&check);
         let mut fields = check.fields();
@@ -343,30 +397,29 @@ impl Local {
         if let Some(runner) = self.0.runner.get() {
             runner.start(&check);
         }
+        registry.drop_dormant(|check| check.id == id);
         registry.checks.insert(id.clone(), Entry { source, what: check });
         if !is_same {
             self.tell_check(&id, CheckEvent::Registered);
         }
     }
 
-    fn take_out_service(&self, registry: &mut Registry, id: &str) -> bool {
-        let of_it = registry.checks.iter().filter(|(_, entry)| entry.what.service_id == id);
-        let checks: Vec<_> = of_it.map(|(id, _)| id.clone()).collect();
-        if !registry.services.contains_key(id) {
+    pub(super) fn take_out_service(&self, registry: &mut Registry, id: &str) -> bool {
+        if !registry.has_service(id) {
             return false;
         }
-        for check in checks {
+        registry.drop_dormant(|check| check.service_id == id);
+        for check in registry.checks_of(id) {
             self.take_out_check(registry, &check);
         }
         let Some(Entry { source, what }) = registry.services.remove(id) else { return false };
-        self.forget(|files| files.forget_service(id));
         self.ledger().drop_service(id);
         self.tell_service(&what.fields, source, ServiceEvent::Deregistered);
         debug!(target: "agent", service = %id, "removed service");
         true
     }
 
-    fn take_out_check(&self, registry: &mut Registry, id: &str) -> bool {
+    pub(super) fn take_out_check(&self, registry: &mut Registry, id: &str) -> bool {
         if !registry.checks.contains_key(id) {
             return false;
         }
@@ -376,53 +429,49 @@ impl Local {
         self.tell_check(id, CheckEvent::Deregistered);
         registry.checks.remove(id);
         self.about().remove(id);
-        self.forget(|files| files.forget_check(id).and_then(|()| files.forget_state(id)));
+        self.forget_state(id);
         self.ledger().drop_check(id);
         debug!(target: "agent", check = %id, "removed check");
         true
     }
 
-    /// What cannot be removed from the disk comes back with the next start, and is told.
-    fn forget(&self, remove: impl FnOnce(&Files) -> io::Result<()>) {
+    /// Taken by who keeps or forgets reports of checks, after all other locks but that of `about`.
+    fn reports(&self) -> MutexGuard<'_, ()> {
+        self.0.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget_state(&self, check_id: &str) {
         let Some(files) = &self.0.settings.files else { return };
-        if let Err(problem) = remove(files) {
-            error!(target: "agent", error = %problem, "a registration cannot be removed from the data directory");
+        let _reports = self.reports();
+        if let Err(problem) = files.forget_state(check_id) {
+            error!(target: "agent", check = %check_id, error = %problem, "failed to remove the state of a check");
         }
     }
 
-    fn services_on_disk(&self) -> BTreeSet<String> {
-        let found = self.0.settings.files.as_ref().map(Files::services);
-        found.into_iter().flat_map(told).map(|service| service.id).collect()
-    }
-
-    fn restored_states(&self) -> Vec<State> {
-        let found = self.0.settings.files.as_ref().map(Files::states);
-        found.map(told).unwrap_or_default()
-    }
-
-    /// What requests registered before, unless a file defines the same.
-    fn restore(&self) {
-        let Some(files) = &self.0.settings.files else { return };
+    /// What requests registered before, unless a file defines the same. False when something of it is dropped.
+    fn restore(&self, kept: Kept) -> bool {
         let mut registry = self.registry();
-        for fields in told(files.services()) {
+        let mut is_all = true;
+        for fields in kept.services.into_values() {
             if registry.services.contains_key(&fields.id) {
                 debug!(target: "agent", service = %fields.id, "service exists, not restoring from file");
-                self.forget(|files| files.forget_service(&fields.id));
+                is_all = false;
                 continue;
             }
             debug!(target: "agent", service = %fields.id, "restored service definition from file");
             self.put_service(&mut registry, Service { fields, checks: Vec::new() }, Source::Request);
         }
-        for check in told(files.checks()) {
+        for check in kept.checks.into_values() {
             let is_lost = !check.service_id.is_empty() && !registry.services.contains_key(&check.service_id);
             let is_defined = registry.checks.contains_key(&check.id);
             let no_more = check.is_script() && !self.0.settings.scripts_of_requests;
-            if no_more {
-                warn!(target: "agent", check = %check.id, error = %Refused::Scripts, "Failed to restore check");
-            } else if is_lost || is_defined {
+            if is_lost || is_defined {
                 warn!(target: "agent", check = %check.id, "a check that was kept is not restored: its service is gone, or a \
                     file defines it");
-                self.forget(|files| files.forget_check(&check.id));
+                is_all = false;
+            } else if no_more {
+                warn!(target: "agent", check = %check.id, error = %Refused::Scripts, "Failed to restore check");
+                registry.dormant.push(check);
             } else {
                 debug!(target: "agent", check = %check.id, "restored health check from file");
                 self.put_check(&mut registry, check, Source::Request, Start::Critical);
@@ -430,15 +479,14 @@ impl Local {
         }
         drop(registry);
         self.changed();
+        is_all
     }
 }
 
-/// What was found, once what is damaged is told.
-fn told<T>(found: Found<T>) -> Vec<T> {
-    for text in found.told {
+fn tell<'a>(texts: impl IntoIterator<Item = &'a String>) {
+    for text in texts {
         error!(target: "agent", "{text}");
     }
-    found.kept
 }
 
 /// Consul's words for what is rounded up.

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use shared::event::MemberState;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use super::diff::{compare, pushed, pushes};
+use super::diff::{Push, compare, lots, pushed, pushes};
 use super::ledger::{Claim, Ledger};
 use super::{Asked, lock};
 use crate::backend::{Backend, Error, ReadOptions, Reply};
@@ -34,6 +35,9 @@ const RETRY_LEADERLESS_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a node that is not in the catalog is left to the leader, who registers it on its own.
 const LEADER_GRACE: Duration = Duration::from_millis(500);
+
+/// Writes on their way at once.
+const PUSHES_AT_ONCE: usize = 64;
 
 pub(super) struct Syncer {
     ledger: Arc<Mutex<Ledger>>,
@@ -117,27 +121,27 @@ impl Syncer {
     /// Pushes what is known to differ.
     async fn push(&mut self) -> Result<(), Error> {
         let pushes = pushes(&lock(&self.ledger));
+        let lots: Vec<_> = lots(&pushes, PUSHES_AT_ONCE).collect();
         let mut refused = None;
-        for push in pushes {
+        for lot in lots {
             if self.silence.is_cancelled() {
                 break;
             }
-            match self.backend.write(push.command.clone()).await {
-                Ok(_) => {}
-                // The others have nothing to do with it.
-                Err(error) if matches!(error.origin(), Error::Refused(_)) => {
-                    refused = Some(error);
-                    continue;
+            let written = join_all(lot.iter().map(|push| self.backend.write(push.command.clone()))).await;
+            let mut failed = None;
+            for (push, written) in lot.iter().zip(written) {
+                match written {
+                    Ok(_) => {
+                        pushed(&mut lock(&self.ledger), push);
+                        tell_pushed(push);
+                    }
+                    // The others have nothing to do with it.
+                    Err(error) if matches!(error.origin(), Error::Refused(_)) => refused = Some(error),
+                    Err(error) => failed = Some(error),
                 }
-                Err(error) => return Err(error),
             }
-            pushed(&mut lock(&self.ledger), &push);
-            match (push.claims.first(), push.is_removal) {
-                (Some(Claim::Service(id)), false) => info!(target: "agent", service = %id, "Synced service"),
-                (Some(Claim::Service(id)), true) => info!(target: "agent", service = %id, "Deregistered service"),
-                (Some(Claim::Check(id)), false) => info!(target: "agent", check = %id, "Synced check"),
-                (Some(Claim::Check(id)), true) => info!(target: "agent", check = %id, "Deregistered check"),
-                (Some(Claim::Node) | None, _) => info!(target: "agent", "Synced node info"),
+            if let Some(error) = failed {
+                return Err(error);
             }
         }
         refused.map_or(Ok(()), Err)
@@ -159,6 +163,16 @@ impl Syncer {
     /// Up to twice as long, so that agents started together do not stay together.
     fn stagger(&mut self, span: Duration) -> Duration {
         span + span.mul_f64(self.dice.random())
+    }
+}
+
+fn tell_pushed(push: &Push) {
+    match (push.claims.first(), push.is_removal) {
+        (Some(Claim::Service(id)), false) => info!(target: "agent", service = %id, "Synced service"),
+        (Some(Claim::Service(id)), true) => info!(target: "agent", service = %id, "Deregistered service"),
+        (Some(Claim::Check(id)), false) => info!(target: "agent", check = %id, "Synced check"),
+        (Some(Claim::Check(id)), true) => info!(target: "agent", check = %id, "Deregistered check"),
+        (Some(Claim::Node) | None, _) => info!(target: "agent", "Synced node info"),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct About {
     deregister_after: Option<Duration>,
     interval: Option<Duration>,
     timeout: Option<Duration>,
-    ttl: Option<Duration>,
+    pub(super) ttl: Option<Duration>,
 }
 
 impl About {

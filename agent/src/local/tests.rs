@@ -9,6 +9,24 @@ use crate::config::Service;
 use crate::store::command::{Command, Deregistration};
 use crate::store::query::{Answer, Query};
 
+impl Local {
+    pub(super) fn register_service(&self, service: Service, replaced: bool) -> Result<(), Refused> {
+        self.change_now(Change::Service { service, replaced }).map(drop)
+    }
+
+    pub(super) fn register_check(&self, check: Check) -> Result<(), Refused> {
+        self.change_now(Change::Check(Box::new(check))).map(drop)
+    }
+
+    pub(super) fn deregister_service(&self, id: &str) -> bool {
+        self.change_now(Change::NoService(id.to_owned())).expect("never refused")
+    }
+
+    pub(super) fn deregister_check(&self, id: &str) -> bool {
+        self.change_now(Change::NoCheck(id.to_owned())).expect("never refused")
+    }
+}
+
 fn claimed() -> NodeFields {
     let lan = [127, 0, 0, 1].into();
     node_fields("one", "40e4a748-2192-161a-0510-9bf59fe950b5", "dc1", lan, std::net::Ipv6Addr::LOCALHOST.into())
@@ -93,18 +111,6 @@ fn a_service_goes_when_a_check_of_it_was_critical_for_too_long() {
     assert_eq!(left(91), ["never", "well"]);
     local.judge("well", CheckStatus::Critical, String::new());
     assert_eq!(left(92), ["never"]);
-}
-
-#[test]
-fn what_cannot_be_kept_is_not_registered() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let files = Files::new(dir.path());
-    let local = Local::new(Settings { files: Some(files), ..Settings::default() });
-    std::fs::write(dir.path().join("services"), "in the way").expect("written");
-    let fields = ServiceFields { id: "w".to_owned(), name: "w".to_owned(), ..ServiceFields::default() };
-    let refused = local.register_service(Service { fields, checks: Vec::new() }, false);
-    assert!(matches!(refused, Err(Refused::Unwritten(..))), "{refused:?}");
-    assert!(local.services().is_empty());
 }
 
 #[tokio::test]

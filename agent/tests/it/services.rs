@@ -105,6 +105,8 @@ fn registrations_and_reports_survive_a_kill() {
     register(&agent, &json!({"Name": "gone"}));
     put(&agent, "/v1/agent/service/deregister/gone", &Value::Null);
     agent.stop(Signal::KILL);
+    // As an earlier version kept them.
+    std::fs::create_dir(dir.path().join("data/services")).expect("created");
     std::fs::write(dir.path().join("data/services/damaged.json"), "{").expect("written");
     agent.restart();
     let services = agent.get("/v1/agent/services").json();
@@ -122,6 +124,48 @@ fn registrations_and_reports_survive_a_kill() {
     agent.restart();
     assert_eq!(agent.get("/v1/agent/services").body, "{}");
     eventually("the catalog forgets it", || agent.get("/v1/catalog/service/web").body, |body| body == "[]");
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill_in_the_middle_of_many() {
+    let dir = scratch();
+    let mut agent = Agent::server(dir.path());
+    let acknowledged = std::thread::scope(|scope| {
+        let agent = &agent;
+        let workers: Vec<_> = (0..8).map(|worker| scope.spawn(move || register_until_it_ends(agent, worker))).collect();
+        eventually(
+            "some are there",
+            || agent.get("/v1/agent/services").json(),
+            |services| services.as_object().is_some_and(|services| services.len() > 100),
+        );
+        agent.signal(Signal::KILL);
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    agent.stop(Signal::KILL);
+    agent.restart();
+    let (services, checks) = (agent.get("/v1/agent/services").json(), agent.get("/v1/agent/checks").json());
+    for id in &acknowledged {
+        assert_eq!(services[id]["ID"], json!(id), "of {} acknowledged", acknowledged.len());
+    }
+    for id in services.as_object().expect("an object").keys() {
+        assert_eq!(checks[format!("service:{id}")]["ServiceID"], json!(id), "a service without its check");
+    }
+    let there = |body: &Value| body.as_array().map_or(0, Vec::len);
+    let count = services.as_object().map_or(0, serde_json::Map::len);
+    eventually("all are in the catalog", || agent.get("/v1/catalog/service/web").json(), |body| there(body) == count);
+}
+
+/// The IDs that were acknowledged.
+fn register_until_it_ends(agent: &Agent, worker: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    loop {
+        let id = format!("{worker}-{}", acknowledged.len());
+        let service = json!({"ID": id, "Name": "web", "Check": {"TTL": "10m"}});
+        match agent.try_put("/v1/agent/service/register", &service.to_string()) {
+            Ok(answer) if answer.status == 200 => acknowledged.push(id),
+            _ => return acknowledged,
+        }
+    }
 }
 
 #[test]

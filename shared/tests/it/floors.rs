@@ -77,6 +77,7 @@ const AGENT: &[Row] = &[
     Row { floor: 1, rooms: &["filter"], may: &[], not: &[] },
     Row { floor: 1, rooms: DNS, may: DNS_AND_STATE, not: &[] },
     Row { floor: 1, rooms: &["local::ledger"], may: &["moment", "store::command"], not: &[] },
+    Row { floor: 1, rooms: &["local::record"], may: &["checks::spec", "store::command"], not: &[] },
     Row {
         floor: 1,
         rooms: &["local::diff"],
