@@ -22,7 +22,9 @@ use crate::store::command::{
 const BYTES_MAX: usize = 512 << 10;
 
 const PORT: Go = Go::Whole("int", 0, u16::MAX as i128);
-const WEIGHT: Go = Go::Whole("int", 0, u32::MAX as i128);
+
+/// As in DNS.
+const WEIGHT_MAX: i64 = 65_535;
 
 static REGISTRATION: Object = Object {
     name: "RegisterRequest",
@@ -78,7 +80,7 @@ static WEIGHTS: Object = Object {
     name: "Weights",
     whole: "structs.Weights",
     way: Way::Along,
-    fields: &[field("Passing", WEIGHT), field("Warning", WEIGHT)],
+    fields: &[field("Passing", INT), field("Warning", INT)],
 };
 
 /// Of a service of the mesh, which is refused as a whole when it asks for something.
@@ -240,19 +242,25 @@ fn service(given: &Fields) -> Result<ServiceFields, Error> {
     if ["Kind", "Proxy", "Connect"].into_iter().any(|part| given.asks(part)) {
         return Err(Error::NotYet("services of the mesh (Kind, Proxy, Connect)"));
     }
-    let weights = given.object("Weights");
     let address_of = |(tag, at): (String, Fields)| (tag, (at.text("Address"), at.number("Port")));
     Ok(ServiceFields {
         tags: given.texts("Tags"),
         tagged_addresses: given.named_objects("TaggedAddresses").into_iter().map(address_of).collect(),
         meta: given.text_map("Meta"),
         port: given.number("Port"),
-        weights: weights.map_or((1, 1), |weights| (weights.number("Passing"), weights.number("Warning"))),
+        weights: given.object("Weights").and_then(|given| weights(&given)).unwrap_or((1, 1)),
         enable_tag_override: given.is("EnableTagOverride"),
         id,
         name,
         address,
     })
+}
+
+/// None when one of them is none: Consul keeps such a service with the weights of one that has none.
+fn weights(given: &Fields) -> Option<(u32, u32)> {
+    let (passing, warning): (i64, i64) = (given.number("Passing"), given.number("Warning"));
+    let is_good = (1..=WEIGHT_MAX).contains(&passing) && (0..=WEIGHT_MAX).contains(&warning);
+    is_good.then_some((u32::try_from(passing).ok()?, u32::try_from(warning).ok()?))
 }
 
 fn check(given: &Fields, node: &str) -> Result<CheckFields, Error> {

@@ -71,6 +71,24 @@ fn rows_are_chosen_by_tags_metadata_state_and_filters() {
 }
 
 #[test]
+fn weights_that_are_none_are_those_of_a_service_without_any() {
+    let dir = scratch();
+    let agent = Agent::server(dir.path());
+    let check = |weights: &str, passing: u32, warning: u32| {
+        let body = format!(r#"{{"Node":"x","Address":"1","Service":{{"Service":"a","Weights":{weights}}}}}"#);
+        assert_eq!(agent.put("/v1/catalog/register", &body).body, "true");
+        let seen = agent.get("/v1/health/service/a").body;
+        let expected = format!(r#""Weights":{{"Passing":{passing},"Warning":{warning}}}"#);
+        assert!(seen.contains(&expected), "{weights}: {seen}");
+    };
+    check(r#"{"Passing":5,"Warning":2}"#, 5, 2);
+    check(r#"{"Passing":3}"#, 3, 0);
+    check(r#"{"Warning":3}"#, 1, 1);
+    check(r#"{"Passing":70000,"Warning":1}"#, 1, 1);
+    check(r#"{"Passing":65535,"Warning":-1}"#, 1, 1);
+}
+
+#[test]
 fn a_registration_that_cannot_be_changes_nothing() {
     let dir = scratch();
     let agent = Agent::server(dir.path());
