@@ -36,7 +36,7 @@ const DIRECTORY: &str = "QUORATE_DEMO_DIRECTORY";
 /// A node that does not listen by then is taken for stuck.
 const START: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(20);
-/// How often a directory is removed that others remove or write to as well.
+/// How often a directory is removed that others write to as well.
 const FORGETS: u32 = 100;
 /// Servers and clients of a demo.
 const SERVERS: u8 = 3;
@@ -53,17 +53,32 @@ pub fn agent(arguments: Vec<OsString>) -> ExitCode {
     if parent.is_some() && (!follow(parent) || agent::cut::obey(std::io::stdin()).is_err()) {
         return ExitCode::FAILURE;
     }
+    let directory = parent.and_then(|_| std::env::var_os(DIRECTORY)).map(PathBuf::from);
+    let held = directory.as_deref().and_then(hold);
     let code = agent::cli::main("console agent", arguments.into_iter().skip(1).collect());
-    if parent.is_some() && parent != getppid() {
-        // Nobody is left to do it.
-        if let Some(directory) = std::env::var_os(DIRECTORY) {
-            forget(Path::new(&directory));
-        }
+    if let (Some(directory), Some(held)) = (directory, held)
+        && parent != getppid()
+        && is_last(&held)
+    {
+        // Nobody else is left to do it.
+        forget(&directory);
     }
     code
 }
 
-/// Removes all that a demo wrote. Its nodes may be at it at the same time, and in each other's way.
+/// Says that a node is at work in the directory, until this file is closed.
+fn hold(directory: &Path) -> Option<fs::File> {
+    let held = fs::File::open(directory).ok()?;
+    held.lock_shared().ok()?;
+    Some(held)
+}
+
+/// Lets go of the directory; whether no other node holds it. Of two who let go at once one is the last.
+fn is_last(held: &fs::File) -> bool {
+    held.unlock().is_ok() && held.try_lock().is_ok()
+}
+
+/// Removes all that a demo wrote. A script of a check may still be at work in it.
 fn forget(directory: &Path) {
     for _ in 0..FORGETS {
         match fs::remove_dir_all(directory) {

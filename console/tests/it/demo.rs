@@ -210,10 +210,11 @@ fn the_demo_ends_with_a_console_that_is_killed() {
     eventually("its directory gone", || !directory.exists());
 }
 
-/// Processes that have this path among their arguments.
+/// Agents that have this path among their arguments; scripts of checks have it too.
 fn processes_with(path: &Path) -> usize {
     let path = path.to_string_lossy().into_owned();
     let entries = std::fs::read_dir("/proc").expect("a list of processes").flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(&path)).count()
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.filter(|line| line.contains(&path) && line.contains("\0agent\0")).count()
 }
