@@ -3,7 +3,7 @@
 
 use super::body::{Fields, Go, INT, LISTS, Object, TEXT, TEXT_MAP, TEXTS, Way, also, field};
 use super::error::Error;
-use super::register::{CONNECT, PROXY};
+use super::register::{CONNECT, PROXY, WEIGHTS};
 use crate::checks::spec::{Check, of_service};
 use crate::config::{Service, meta_fault, weights, with_family};
 use crate::store::command::{CheckStatus, ServiceFields};
@@ -13,13 +13,6 @@ static ADDRESS: Object = Object {
     whole: "structs.ServiceAddress",
     way: Way::Along,
     fields: &[field("Address", TEXT), field("Port", INT)],
-};
-
-static WEIGHTS: Object = Object {
-    name: "Weights",
-    whole: "structs.Weights",
-    way: Way::Along,
-    fields: &[field("Passing", INT), field("Warning", INT)],
 };
 
 /// A check of a service or of its own, beside the first fields, in which they differ.

@@ -14,6 +14,7 @@ use super::reply;
 use super::router::Method;
 use super::works;
 use crate::backend;
+use crate::config::weights;
 use crate::store::command::{
     CheckFields, CheckStatus, Command, Deregistration, NodeFields, Outcome, Registration, ServiceFields,
 };
@@ -22,9 +23,6 @@ use crate::store::command::{
 const BYTES_MAX: usize = 512 << 10;
 
 const PORT: Go = Go::Whole("int", 0, u16::MAX as i128);
-
-/// As in DNS.
-const WEIGHT_MAX: i64 = 65_535;
 
 static REGISTRATION: Object = Object {
     name: "RegisterRequest",
@@ -76,7 +74,7 @@ static ADDRESS: Object = Object {
     fields: &[field("Address", TEXT), field("Port", PORT)],
 };
 
-static WEIGHTS: Object = Object {
+pub(super) static WEIGHTS: Object = Object {
     name: "Weights",
     whole: "structs.Weights",
     way: Way::Along,
@@ -242,25 +240,20 @@ fn service(given: &Fields) -> Result<ServiceFields, Error> {
     if ["Kind", "Proxy", "Connect"].into_iter().any(|part| given.asks(part)) {
         return Err(Error::NotYet("services of the mesh (Kind, Proxy, Connect)"));
     }
+    // Consul keeps a service whose weights are none with those of one that says none.
+    let weighed = given.object("Weights").and_then(|of| weights(of.number("Passing"), of.number("Warning")).ok());
     let address_of = |(tag, at): (String, Fields)| (tag, (at.text("Address"), at.number("Port")));
     Ok(ServiceFields {
         tags: given.texts("Tags"),
         tagged_addresses: given.named_objects("TaggedAddresses").into_iter().map(address_of).collect(),
         meta: given.text_map("Meta"),
         port: given.number("Port"),
-        weights: given.object("Weights").and_then(|given| weights(&given)).unwrap_or((1, 1)),
+        weights: weighed.unwrap_or((1, 1)),
         enable_tag_override: given.is("EnableTagOverride"),
         id,
         name,
         address,
     })
-}
-
-/// None when one of them is none: Consul keeps such a service with the weights of one that has none.
-fn weights(given: &Fields) -> Option<(u32, u32)> {
-    let (passing, warning): (i64, i64) = (given.number("Passing"), given.number("Warning"));
-    let is_good = (1..=WEIGHT_MAX).contains(&passing) && (0..=WEIGHT_MAX).contains(&warning);
-    is_good.then_some((u32::try_from(passing).ok()?, u32::try_from(warning).ok()?))
 }
 
 fn check(given: &Fields, node: &str) -> Result<CheckFields, Error> {
